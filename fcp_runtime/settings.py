@@ -1,0 +1,107 @@
+"""Every knob of a segmentation, validated once and written into every result."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from fcp_runtime.errors import SettingsError
+
+Mode = Literal["2d", "3d", "stitch"]
+MODES: tuple[Mode, ...] = ("2d", "3d", "stitch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What determines a mask, given an image; the number of threads does not.
+
+    Parameters
+    ----------
+    model : str
+        Key of a shipped model, or path of an ONNX file of the documented form.
+    mode : {"2d", "3d", "stitch"} or None
+        ``"2d"``: each plane by itself; ``"3d"``: flows averaged over three orthogonal views;
+        ``"stitch"``: planes segmented by themselves, then linked by overlap. None chooses ``"2d"``
+        for an image and ``"3d"`` for a stack.
+    diameter : float or None
+        Mean object diameter in input pixels (xy). None estimates it from the image.
+    anisotropy : float or None
+        Spacing of planes divided by spacing of pixels. None takes it from the voxel size in the
+        file, or 1 with a warning.
+    percentiles : tuple of float
+        Intensity percentiles mapped to 0 and 1.
+    cellprob_threshold : float
+        Pixels with a cell-probability logit above it are foreground.
+    flow_threshold : float
+        Largest mean squared error between network flow and the flow recomputed from a mask, in
+        2-D; 0 keeps every mask.
+    min_size : int
+        Objects with fewer voxels (input grid) are removed.
+    niter : int or None
+        Most steps of the flow integration; None is ``ceil(200 * diameter / diam_mean)``.
+    stitch_threshold : float
+        Least intersection over union that links objects of neighbouring planes (``"stitch"``).
+    tile : int
+        Largest tile edge in network pixels, a multiple of 8.
+    overlap : int
+        Least overlap of neighbouring tiles in network pixels.
+
+    Raises
+    ------
+    SettingsError
+        If a value is impossible; the message names the setting and the values allowed.
+    """
+
+    model: str = "v3"
+    mode: Mode | None = None
+    diameter: float | None = None
+    anisotropy: float | None = None
+    percentiles: tuple[float, float] = (1.0, 99.0)
+    cellprob_threshold: float = 0.0
+    flow_threshold: float = 0.4
+    min_size: int = 15
+    niter: int | None = None
+    stitch_threshold: float = 0.25
+    tile: int = 256
+    overlap: int = 32
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise SettingsError(f"{field.name} must be a finite number, not {value}")
+        low, high = self.percentiles
+        checks: tuple[tuple[bool, str], ...] = (
+            (self.mode is None or self.mode in MODES, f"mode must be one of {', '.join(MODES)}"),
+            (
+                self.diameter is None or 1 <= self.diameter <= 10_000,
+                "diameter must be 1 to 10000 pixels",
+            ),
+            (
+                self.anisotropy is None or 0.05 <= self.anisotropy <= 100,
+                "anisotropy must be 0.05 to 100",
+            ),
+            (0 <= low < high <= 100, "percentiles must be two rising numbers between 0 and 100"),
+            (
+                self.flow_threshold >= 0,
+                "flow_threshold must not be negative (0 switches the check off)",
+            ),
+            (self.min_size >= 0, "min_size must not be negative"),
+            (self.niter is None or self.niter >= 1, "niter must be at least 1"),
+            (0 < self.stitch_threshold <= 1, "stitch_threshold must be above 0 and at most 1"),
+            (
+                self.tile >= 64 and self.tile % 8 == 0,
+                "tile must be a multiple of 8 and at least 64",
+            ),
+            (0 <= self.overlap <= self.tile // 2, "overlap must be 0 to half of tile"),
+        )
+        for good, message in checks:
+            if not good:
+                raise SettingsError(message)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values, ready for JSON."""
+        plain = asdict(self)
+        plain["percentiles"] = list(self.percentiles)
+        return plain

@@ -1,0 +1,85 @@
+"""The one thread pool that drives the network and the kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from itertools import islice
+from typing import TypeVar
+
+from fcp_runtime.errors import SettingsError
+from fcp_runtime.system import usable_cpus
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Progress = Callable[[str, int, int], None]
+"""Called as ``progress(stage, done, total)``, always from the thread that called the API."""
+
+
+def silent(_stage: str, _done: int, _total: int) -> None:
+    """Progress that nobody watches."""
+
+
+class Workers:
+    """Threads that work through independent pieces; the pieces decide the result, not the threads.
+
+    Parameters
+    ----------
+    count : int or None
+        Number of threads; None takes the CPUs that this process may use.
+    """
+
+    def __init__(self, count: int | None = None) -> None:
+        if count is not None and count < 1:
+            raise SettingsError(f"threads must be at least 1, not {count}")
+        self.count = usable_cpus() if count is None else count
+
+    def map(
+        self,
+        work: Callable[[T], R],
+        items: Iterable[T],
+        *,
+        progress: Progress = silent,
+        stage: str = "",
+    ) -> list[R]:
+        """Return ``[work(item) for item in items]``, done by the threads.
+
+        A failing piece, or an interrupt, stops the ones not yet begun and is raised at once.
+        """
+        items = list(items)
+        size = len(items)
+        results: dict[int, R] = {}
+        queue = iter(enumerate(items))
+        with _pool(self.count) as pool:
+            running: dict[Future[R], int] = {}
+            progress(stage, 0, size)
+            while True:
+                for index, item in islice(queue, 2 * self.count - len(running)):
+                    running[pool.submit(work, item)] = index
+                if not running:
+                    break
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    results[running.pop(future)] = future.result()
+                progress(stage, len(results), size)
+        return [results[index] for index in range(len(items))]
+
+
+@contextmanager
+def _pool(count: int) -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(count, thread_name_prefix="fcp")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def ranges(length: int, pieces: int) -> Sequence[tuple[int, int]]:
+    """Cut ``range(length)`` into at most ``pieces`` nearly equal, non-empty (start, stop) ranges."""
+    pieces = max(1, min(pieces, length))
+    edges = [length * piece // pieces for piece in range(pieces + 1)]
+    return [
+        (start, stop) for start, stop in zip(edges[:-1], edges[1:], strict=True) if stop > start
+    ]

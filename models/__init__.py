@@ -1,0 +1,1 @@
+"""The shipped models: ONNX graphs, their checkpoints, cards and ``manifest.json``."""
