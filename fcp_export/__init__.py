@@ -1,0 +1,1 @@
+"""Make the models: networks, distillation, ONNX export. Needs the extra ``export``."""

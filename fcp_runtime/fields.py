@@ -56,13 +56,14 @@ class Fields:
 
     def float_flow(self) -> NDArray[np.float32]:
         """Return the flow in isotropic pixels a step, float32 (D, Z, Y, X)."""
-        return self.flow.astype(np.float32) / FLOW_SCALE
+        return self.flow.astype(np.float32) / np.float32(FLOW_SCALE)
 
     def float_logit(self) -> NDArray[np.float32]:
         """Return the logit, float32 (Z, Y, X)."""
-        return self.logit.astype(np.float32) / LOGIT_SCALE
+        return self.logit.astype(np.float32) / np.float32(LOGIT_SCALE)
 
 
 def to_fixed(values: NDArray[np.floating], scale: int) -> NDArray[np.int16]:
     """Round ``values * scale`` to int16, saturating at the ends of its range."""
-    return np.clip(np.rint(values * scale), -32768, 32767).astype(np.int16)
+    fixed: NDArray[np.int16] = np.clip(np.rint(values * scale), -32768, 32767).astype(np.int16)
+    return fixed

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from fcp_runtime.errors import SettingsError
 
 Mode = Literal["2d", "3d", "stitch"]
 MODES: tuple[Mode, ...] = ("2d", "3d", "stitch")
+
+
+class Options(TypedDict, total=False):
+    """The fields of `Settings` that a call may set; the model belongs to the `Segmenter`."""
+
+    mode: Mode | None
+    diameter: float | None
+    anisotropy: float | None
+    percentiles: tuple[float, float]
+    cellprob_threshold: float
+    flow_threshold: float
+    min_size: int
+    niter: int | None
+    stitch_threshold: float
+    tile: int
+    overlap: int
 
 
 @dataclass(frozen=True, kw_only=True)

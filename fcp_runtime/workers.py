@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TypeVar
 
 from fcp_runtime.errors import SettingsError
@@ -81,5 +81,5 @@ def ranges(length: int, pieces: int) -> Sequence[tuple[int, int]]:
     pieces = max(1, min(pieces, length))
     edges = [length * piece // pieces for piece in range(pieces + 1)]
     return [
-        (start, stop) for start, stop in zip(edges[:-1], edges[1:], strict=True) if stop > start
+        (start, stop) for start, stop in pairwise(edges) if stop > start
     ]

@@ -1,0 +1,1 @@
+"""The ten networks of the thesis."""

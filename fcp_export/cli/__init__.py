@@ -1,0 +1,1 @@
+"""The commands ``fcp-distill`` and ``fcp-export``."""

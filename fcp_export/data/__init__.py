@@ -1,0 +1,1 @@
+"""Training patches and what the teacher says of them."""

@@ -1,0 +1,1 @@
+"""The commands: thin skins over the public API."""

@@ -1,0 +1,1 @@
+"""Comparing masks with a ground truth."""

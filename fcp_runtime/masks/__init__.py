@@ -1,0 +1,1 @@
+"""From fields to instance labels."""

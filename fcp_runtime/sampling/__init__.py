@@ -1,0 +1,1 @@
+"""From pixels to the network's tiles and back to fields."""

@@ -1,0 +1,232 @@
+"""Random patches: geometry moves image and maps together, noise changes the image only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, conv2d, grid_sample, pad
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from fcp_export.data.cache import Taught
+
+PATCH_EDGES = (96, 128, 160, 192, 224, 256)
+"""Patch edges: the tile sizes in use, because a network sees a tile's border everywhere."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a patch may differ from its image.
+
+    Attributes
+    ----------
+    scale : float
+        Zoom between ``1 / scale`` and ``scale``.
+    blur : float
+        Largest standard deviation of a Gaussian blur, pixels.
+    noise : float
+        Largest standard deviation of added noise, in units of the normalised image.
+    gain, gamma : float
+        Intensities between ``1 / gain`` and ``gain`` times, to the power ``1 / gamma`` to ``gamma``.
+    """
+
+    scale: float = 1.3
+    blur: float = 1.2
+    noise: float = 0.12
+    gain: float = 1.3
+    gamma: float = 1.5
+
+
+PLAIN = Augmentation(scale=1.0, blur=0.0, noise=0.0, gain=1.0, gamma=1.0)
+"""No augmentation but flips and rotations: for validation."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Patches and what the teacher said of them.
+
+    Attributes
+    ----------
+    images : Tensor of float32, shape (N, 2, P, P)
+        Nuclei, then zeros.
+    maps : Tensor of float32, shape (N, 3, P, P)
+        The teacher's flow y, flow x and logit.
+    inside : Tensor of float32, shape (N, 1, P, P)
+        1 where the patch lies inside its image, 0 on reflected pixels, which are not trained on.
+    """
+
+    images: Tensor
+    maps: Tensor
+    inside: Tensor
+
+
+class Sampler:
+    """Draws batches of patches, the same ones for the same seed.
+
+    Parameters
+    ----------
+    taught : sequence of Taught
+        Slices with maps.
+    augmentation : Augmentation
+        How far patches may differ from their images.
+    batch_size : int
+        Patches a batch; all of one edge.
+    """
+
+    def __init__(
+        self,
+        taught: Sequence[Taught],
+        augmentation: Augmentation,
+        batch_size: int,
+    ) -> None:
+        self.taught = taught
+        self.augmentation = augmentation
+        self.batch_size = batch_size
+        self.chance = chances(taught)
+        self.shapes = np.array([item.slices.images.shape[1:] for item in taught])
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """Draw one batch; patches where the teacher sees only background are drawn again."""
+        edge = int(rng.choice(PATCH_EDGES))
+        # an image smaller than the patch leaves it half empty: draw it for smaller patches
+        chance = self.chance * np.minimum(1, self.shapes / edge).prod(1)
+        chance /= chance.sum()
+        patches = [self._patch(rng, edge, chance) for _ in range(self.batch_size)]
+        images, maps, inside = (torch.stack(part) for part in zip(*patches, strict=True))
+        return Batch(torch.cat((images, torch.zeros_like(images)), 1), maps, inside)
+
+    def _patch(
+        self, rng: np.random.Generator, edge: int, chance: NDArray[np.float64]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        for _ in range(20):
+            item = self.taught[int(rng.choice(len(self.taught), p=chance))]
+            index = int(rng.integers(len(item.slices.images)))
+            image = torch.from_numpy(item.slices.images[index].astype(np.float32))
+            maps = torch.from_numpy(item.maps[index].astype(np.float32))
+            patch = cut(image, maps, edge, rng, self.augmentation.scale)
+            if (patch[1][2] * patch[2][0] > 0).any():
+                break
+        image, maps, inside = patch
+        return degrade(image, rng, self.augmentation), maps, inside
+
+
+def chances(taught: Sequence[Taught]) -> NDArray[np.float64]:
+    """Return how likely each item is drawn, so that large images and sources crowd out no others.
+
+    A square root tames both: items count by the root of their pixels, sources by the root of
+    their items' sum.
+    """
+    roots = np.sqrt([item.slices.images.size for item in taught])
+    sources = np.array([item.slices.source for item in taught])
+    chance = np.zeros(len(taught))
+    for source in sorted(set(sources)):
+        share = roots * (sources == source)
+        chance += share / np.sqrt(share.sum())
+    return chance / chance.sum()
+
+
+def cut(
+    image: Tensor, maps: Tensor, edge: int, rng: np.random.Generator, zoom: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cut a patch at a random place, rotated, mirrored and scaled at random.
+
+    A pixel u of the patch (from its centre) shows the image at c + A u with A = R F / s. A
+    vector field turns with the patch, v' = (R F)^T v, and keeps its length: flows are unit vectors.
+
+    Parameters
+    ----------
+    image : Tensor, shape (H, W)
+    maps : Tensor, shape (3, H, W)
+    edge : int
+        Edge of the patch, pixels.
+    rng : numpy Generator
+    zoom : float
+        Scale s between ``1 / zoom`` and ``zoom``.
+
+    Returns
+    -------
+    image, maps, inside : Tensor, shapes (1, P, P), (3, P, P), (1, P, P)
+    """
+    height, width = image.shape
+    angle = rng.uniform(0, 2 * math.pi)
+    scale = zoom ** rng.uniform(-1, 1)
+    mirror = rng.choice((-1.0, 1.0))
+    cosine, sine = math.cos(angle), math.sin(angle)
+    turn = np.array([[cosine, -sine * mirror], [sine, cosine * mirror]])  # R F, on (y, x)
+    centre = [_centre(rng, length, edge / scale) for length in (height, width)]
+    y0, y1, x0, x1 = _window(centre, turn / scale, edge, (height, width))
+    crop = torch.cat((image[None], maps, torch.ones(1, height, width)))[:, y0:y1, x0:x1][None]
+    # affine_grid takes x before y and lengths as halves of the extent
+    half = np.array([(y1 - y0) / 2, (x1 - x0) / 2])
+    matrix = turn / scale * (edge / 2) / half[:, None]
+    offset = (np.array(centre) - (y0, x0) - half) / half
+    theta = torch.tensor(
+        [
+            [matrix[1, 1], matrix[1, 0], offset[1]],
+            [matrix[0, 1], matrix[0, 0], offset[0]],
+        ],
+        dtype=torch.float32,
+    )
+    grid = affine_grid(theta[None], [1, 5, edge, edge], align_corners=False)
+    pixels = grid_sample(crop[:, :1], grid, padding_mode="reflection", align_corners=False)[0]
+    rest = grid_sample(crop[:, 1:], grid, padding_mode="zeros", align_corners=False)[0]
+    flow = torch.einsum("ij,ihw->jhw", torch.tensor(turn, dtype=torch.float32), rest[:2])
+    return pixels, torch.cat((flow, rest[2:3])), (rest[3:] > 0.999).float()
+
+
+def _centre(rng: np.random.Generator, length: int, reach: float) -> float:
+    """Draw a patch centre that wastes little of the patch outside an axis of ``length``."""
+    room = max(0.0, length - 0.8 * reach)
+    return length / 2 + rng.uniform(-0.5, 0.5) * room
+
+
+def _window(
+    centre: list[float], matrix: NDArray[np.float64], edge: int, shape: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Return the part of the image (y0, y1, x0, x1) that a patch can touch."""
+    reach = np.abs(matrix).sum(1) * edge / 2 + 2
+    bounds = []
+    for axis in (0, 1):
+        bounds.append(max(0, math.floor(centre[axis] - reach[axis])))
+        bounds.append(min(shape[axis], math.ceil(centre[axis] + reach[axis])))
+    return bounds[0], bounds[1], bounds[2], bounds[3]
+
+
+def degrade(image: Tensor, rng: np.random.Generator, how: Augmentation) -> Tensor:
+    """Change gain, gamma, blur and noise of a patch (1, P, P); the maps stay."""
+    if how == PLAIN:
+        return image
+    if rng.random() < 0.5:
+        exponent = how.gamma ** rng.uniform(-1, 1)
+        image = image.sign() * image.abs() ** exponent
+    if rng.random() < 0.4:
+        image = gaussian_blur(image, rng.uniform(0.3, how.blur))
+    if rng.random() < 0.5:
+        image = image * how.gain ** rng.uniform(-1, 1) + rng.uniform(-0.1, 0.1)
+    if rng.random() < 0.5:
+        level = rng.uniform(0, how.noise)
+        noise = torch.from_numpy(rng.standard_normal(image.shape, np.float32))
+        if rng.random() < 0.5:  # shot noise grows with the signal
+            noise = noise * (0.1 + image.clamp(0, 2)).sqrt()
+        if rng.random() < 0.3:  # grain wider than a pixel, as after upsampling
+            noise = 2 * gaussian_blur(noise, 0.8)
+        image = image + level * noise
+    return image
+
+
+def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
+    """Blur (1, P, P) with a Gaussian of ``sigma`` pixels."""
+    radius = math.ceil(3 * sigma)
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    weights = weights / weights.sum()
+    wide = pad(image[None], (radius,) * 4, mode="reflect")
+    return conv2d(conv2d(wide, weights[None, None, :, None]), weights[None, None, None])[0]

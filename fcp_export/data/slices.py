@@ -1,0 +1,115 @@
+"""Manifest rows to 2-D slices at network scale.
+
+An image gives one slice; a stack gives its XY planes and its ZY and ZX planes resampled to
+isotropy, because the student will see all three when it segments a stack.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from fcp_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from fcp_runtime.evaluate.manifest import Row
+
+VIEWS = {"XY": (0, 1, 2), "ZY": (2, 0, 1), "ZX": (1, 0, 2)}
+"""For each view the axes of a (Z, Y, X) stack as (normal, rows, columns)."""
+
+
+@dataclass(frozen=True)
+class SliceSet:
+    """Slices of one view of one image, all at the same scale.
+
+    Attributes
+    ----------
+    name : str
+        Source, image and view.
+    source, group : str
+        Where it comes from; what must stay on one side of a split (an embryo, an organoid).
+    images : ndarray of float16, shape (N, H, W)
+        Normalised: the percentiles 1 and 99 of the whole image or stack at 0 and 1.
+    """
+
+    name: str
+    source: str
+    group: str
+    images: NDArray[np.float16]
+
+
+def slice_sets(row: Row, diam_mean: float, *, step: int, diameter: float | None) -> list[SliceSet]:
+    """Cut one manifest row into slices at network scale.
+
+    Parameters
+    ----------
+    row : Row
+        A row of a manifest.
+    diam_mean : float
+        Diameter that the network expects, pixels.
+    step : int
+        Of a stack, take every ``step``-th slice of a view.
+    diameter : float or None
+        Diameter in input pixels for rows that state none; None refuses such rows.
+
+    Raises
+    ------
+    InputError
+        If the image cannot be read or its diameter is unknown.
+    """
+    from fcp_runtime.io.tiff import read_volume
+
+    pixels = read_volume(row.image).pixels
+    size = row.diameter_px or diameter
+    if size is None:
+        raise InputError(
+            f"{row.image}: the manifest states no diameter; give one with --default-diameter"
+        )
+    scale = diam_mean / size
+    low, high = np.percentile(pixels, (1, 99))
+    if high <= low:
+        return []
+    stack = (pixels if pixels.ndim == 3 else pixels[None]).astype(np.float32)
+    stack = (stack - low) / (high - low)
+    group = f"{row.source}/{row.note}" if row.ndim == 3 else f"{row.source}/{row.image.name}"
+    anisotropy = row.anisotropy or 1.0
+    sets = []
+    for view, axes in VIEWS.items() if row.ndim == 3 else [("XY", VIEWS["XY"])]:
+        planes = stack.transpose(axes)[::step]
+        row_scale = scale if view == "XY" else scale * anisotropy
+        images = resample(planes, row_scale, scale)
+        if min(images.shape[1:]) >= 16:  # thinner slices hold no whole nucleus
+            sets.append(SliceSet(f"{row.source}/{row.image.stem}/{view}", row.source, group, images))
+    return sets
+
+
+def resample(planes: NDArray[Any], row_scale: float, col_scale: float) -> NDArray[np.float16]:
+    """Resample (N, H, W) bilinearly, output pixel i at (i + 0.5) / scale - 0.5."""
+    height = max(1, round(planes.shape[1] * row_scale))
+    width = max(1, round(planes.shape[2] * col_scale))
+    out = np.empty((len(planes), height, width), np.float16)
+    for index, plane in enumerate(planes):
+        tensor = torch.from_numpy(np.ascontiguousarray(plane))[None, None]
+        out[index] = interpolate(
+            tensor,
+            (height, width),
+            mode="bilinear",
+            antialias=min(row_scale, col_scale) < 0.5,  # average over area when shrinking much
+        )[0, 0].numpy()
+    return out
+
+
+def split_groups(groups: Iterable[str], fraction: float) -> set[str]:
+    """Choose the groups for validation: ``fraction`` of them, by hash, so that reruns agree."""
+    import hashlib
+
+    ranked = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).hexdigest())
+    return set(ranked[: round(len(ranked) * fraction)])

@@ -1,0 +1,263 @@
+"""The training loop: Adam, cosine schedule, averaged weights, early stopping, resumable.
+
+A run is a folder: ``settings.json``, ``log.jsonl``, ``checkpoint.pt`` (everything needed to go
+on) and ``student.safetensors`` (the averaged weights).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from fcp_export.architectures.networks import CellposeNet, build
+from fcp_export.distill.loss import Target, distillation_loss, overlap_counts
+from fcp_runtime.errors import InputError
+from fcp_runtime.io.atomic import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+    from fcp_export.data.patches import Batch, Sampler
+    from fcp_runtime.workers import Progress
+
+VALIDATION_BATCHES = 16
+
+
+@dataclass(frozen=True)
+class DistillSettings:
+    """What determines a student, given data and teacher.
+
+    Attributes
+    ----------
+    student : str
+        Key of the network.
+    patches : int
+        Patch presentations in all; the schedule ends there.
+    batch_size : int
+    learning_rate : float
+        Highest learning rate, after a short warm-up.
+    target : {"soft", "threshold"}
+        Probability target, see `distillation_loss`.
+    average : float
+        Decay of the moving average of the weights, per step.
+    validate_every : int
+        Steps between validations.
+    patience : int
+        Stagnant validations (IoU at most 0.1 points above the best) before stopping; a fall by
+        more than 5 points stops at once (thesis, section 3.4). 0: never stop early.
+    bfloat16 : bool
+        Train in bfloat16 autocast. Steps whose gradient is not finite are left out.
+    seed : int
+    """
+
+    student: str
+    patches: int = 100_000
+    batch_size: int = 8
+    learning_rate: float = 2e-3
+    target: Target = "soft"
+    average: float = 0.999
+    validate_every: int = 500
+    patience: int = 3
+    bfloat16: bool = False
+    seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Number of optimiser steps."""
+        return -(-self.patches // self.batch_size)
+
+
+def learning_rate(settings: DistillSettings, step: int) -> float:
+    """Return the learning rate of a step: linear warm-up over 200 steps, then a cosine to zero."""
+    warm = min(1.0, (step + 1) / 200)
+    done = step / max(1, settings.steps)
+    return settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class Run:
+    """A training run in a folder; `train` starts it or goes on where it stopped.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if need be.
+    settings : DistillSettings
+    diam_mean : float
+        Of the teacher; the student inherits it.
+    resume : bool
+        Go on from ``checkpoint.pt``; without it a folder that holds one is refused.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a run of other settings, or one and ``resume`` is not set.
+    """
+
+    def __init__(
+        self, folder: Path, settings: DistillSettings, diam_mean: float, *, resume: bool
+    ) -> None:
+        self.folder = folder
+        self.settings = settings
+        torch.manual_seed(settings.seed)
+        self.net = build(settings.student, diam_mean).to(memory_format=torch.channels_last)
+        self.average = build(settings.student, diam_mean).eval()
+        self.average.load_state_dict(self.net.state_dict())
+        self.optimizer = torch.optim.AdamW(
+            [p for p in self.net.parameters() if p.requires_grad],
+            lr=settings.learning_rate,
+            weight_decay=1e-5,
+        )
+        self.step = 0
+        self.scores: list[float] = []
+        self.skipped = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "checkpoint.pt").exists():
+            if not resume:
+                raise InputError(f"{folder}: holds a run already; add --resume or choose another")
+            self._load()
+        else:
+            with replacing(folder / "settings.json") as temporary:
+                temporary.write_text(json.dumps(asdict(settings), indent=2) + "\n")
+
+    def write_rows(self, images: Sequence[str], held: Collection[str]) -> None:
+        """Write which images the run was given and which groups were kept for validation."""
+        record = {"images": sorted(images), "validation_groups": sorted(held)}
+        with replacing(self.folder / "rows.json") as temporary:
+            temporary.write_text(json.dumps(record, indent=1) + "\n")
+
+    def train(self, train: Sampler, validation: Sampler, progress: Progress) -> CellposeNet:
+        """Train to the end of the schedule or until stopping early; return the averaged network.
+
+        An interrupt leaves a checkpoint behind. Batches depend on seed and step only, so a
+        resumed run sees the patches it would have seen.
+        """
+        settings = self.settings
+        started, losses = time.monotonic(), []
+        try:
+            while self.step < settings.steps:
+                rng = np.random.default_rng((settings.seed, self.step))
+                losses.append(self._learn(train.batch(rng)))
+                self.step += 1
+                progress("distil", self.step, settings.steps)
+                if self.step % settings.validate_every == 0 or self.step == settings.steps:
+                    record = self._validate(validation)
+                    record |= {
+                        "step": self.step,
+                        "patches": self.step * settings.batch_size,
+                        "train_loss": float(np.nanmean(losses)),
+                        "skipped_steps": self.skipped,
+                        "seconds": round(time.monotonic() - started, 1),
+                    }
+                    self._log(record)
+                    self.scores.append(record["validation_iou"])
+                    self._save()
+                    losses = []
+                    if stop_early(self.scores, settings.patience):
+                        break
+        except KeyboardInterrupt:
+            self._save()
+            raise
+        with replacing(self.folder / "student.safetensors") as temporary:
+            temporary.write_bytes(save(self.average.state_dict()))
+        return self.average
+
+    def _learn(self, batch: Batch) -> float:
+        """Take one step; return the loss, NaN if its gradient was not finite."""
+        self.net.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.settings, self.step)
+        images = batch.images.to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bfloat16):
+            out = self.net(images)
+        loss = distillation_loss(out.float(), batch.maps, batch.inside, self.settings.target)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
+        if not torch.isfinite(norm):  # bfloat16 does this in about one step of twenty
+            self.skipped += 1
+            return math.nan
+        self.optimizer.step()
+        decay = min(self.settings.average, (1 + self.step) / (10 + self.step))
+        _average(self.average, self.net, decay)
+        return float(loss.detach())
+
+    @torch.inference_mode()
+    def _validate(self, validation: Sampler) -> dict[str, Any]:
+        """Score the averaged network on validation patches, the same ones each time."""
+        losses, common, either = [], 0, 0
+        for index in range(VALIDATION_BATCHES):
+            batch = validation.batch(np.random.default_rng((index, 1)))
+            out = self.average(batch.images)
+            losses.append(
+                float(distillation_loss(out, batch.maps, batch.inside, self.settings.target))
+            )
+            both, any_ = overlap_counts(out, batch.maps, batch.inside)
+            common, either = common + both, either + any_
+        iou = common / either if either else 1.0
+        return {"validation_loss": float(np.mean(losses)), "validation_iou": iou}
+
+    def _log(self, record: dict[str, Any]) -> None:
+        with (self.folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps(record) + "\n")
+
+    def _save(self) -> None:
+        state = {
+            "settings": asdict(self.settings),
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "scores": self.scores,
+            "skipped": self.skipped,
+        }
+        with replacing(self.folder / "checkpoint.pt") as temporary:
+            torch.save(state, temporary)
+
+    def _load(self) -> None:
+        state = torch.load(self.folder / "checkpoint.pt", weights_only=True)
+        different = [
+            name
+            for name, value in asdict(self.settings).items()
+            if name != "patches" and state["settings"][name] != value  # a run may be prolonged
+        ]
+        if different:
+            raise InputError(
+                f"{self.folder}: its run has another {', '.join(different)}; "
+                "resume with the same settings or choose another folder"
+            )
+        self.net.load_state_dict(state["net"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.scores, self.skipped = state["step"], state["scores"], state["skipped"]
+
+
+def stop_early(scores: list[float], patience: int) -> bool:
+    """Tell whether IoU fell by more than 5 points or stagnated (thesis, section 3.4)."""
+    if patience == 0 or len(scores) < 2:
+        return False
+    best_before = max(scores[:-1])
+    if scores[-1] < best_before - 0.05:
+        return True
+    if len(scores) <= patience:
+        return False
+    return max(scores[-patience:]) <= max(scores[:-patience]) + 0.001
+
+
+@torch.no_grad()
+def _average(average: CellposeNet, net: CellposeNet, decay: float) -> None:
+    """Move the averaged weights and running statistics towards the network's."""
+    current: dict[str, Tensor] = net.state_dict()
+    for name, value in average.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(current[name], 1 - decay)
+        else:
+            value.copy_(current[name])
