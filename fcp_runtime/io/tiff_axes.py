@@ -1,0 +1,188 @@
+"""Which pixels of a TIFF are the wanted image: axes, channel, and planes or not.
+
+The metadata decides. Where it is silent, pages of equal form are planes, as Fiji shows them; where
+that could be wrong, the error names the option that settles it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fcp_runtime.errors import InputError, SettingsError
+
+NAMED = "TCZYXS"
+"""Time, channel, plane, row, column, sample of a colour. tifffile calls an unknown axis Q or I."""
+
+FEW = 4
+"""So many pages without metadata could be channels as well as planes."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The axes of a stored array and what is wanted of it.
+
+    Attributes
+    ----------
+    axes : str
+        One letter of C, Z, Y, X, S for each axis longer than 1 and for Y and X, in stored order.
+    shape : tuple of int
+        Length of each of ``axes``.
+    channel_axis : int or None
+        Which of ``axes`` is the channel or colour sample; None if there is none.
+    channel : int
+        The wanted index along it.
+    grey_only : bool
+        The colour samples must be equal: nobody chose one.
+    """
+
+    axes: str
+    shape: tuple[int, ...]
+    channel_axis: int | None = None
+    channel: int = 0
+    grey_only: bool = False
+
+    @property
+    def kept(self) -> str:
+        """The axes that remain once the channel is chosen, in stored order."""
+        return "".join(axis for axis in self.axes if axis in "ZYX")
+
+    @property
+    def wanted_shape(self) -> tuple[int, ...]:
+        """Length of the remaining axes, in the order Z, Y, X."""
+        return tuple(self.shape[self.axes.index(axis)] for axis in "ZYX" if axis in self.axes)
+
+
+def lay_out(
+    stored: str,
+    shape: tuple[int, ...],
+    *,
+    axes: str | None = None,
+    channel: int | None = None,
+    labels: bool = False,
+    name: str,
+) -> Layout:
+    """Decide which part of a stored array is the image.
+
+    Parameters
+    ----------
+    stored : str
+        The axes that the metadata give, a letter each; letters other than ``NAMED`` are unknown.
+    shape : tuple of int
+        Length of each stored axis.
+    axes : str or None
+        What the user says the axes are: a letter for each axis, or for each axis longer than 1.
+    channel : int or None
+        Index of the wanted channel or colour sample, from 0.
+    labels : bool
+        Label images have no channels, so few pages are planes too.
+    name : str
+        The file, for messages.
+
+    Returns
+    -------
+    Layout
+
+    Raises
+    ------
+    InputError
+        If the axes or the wanted channel are not clear, or the channel does not exist.
+    SettingsError
+        If ``axes`` is not a list of axes.
+    """
+    if axes is None:
+        letters, sizes = squeeze(stored, shape)
+        letters = _resolve(letters, sizes, channel=channel, labels=labels, name=name)
+    else:
+        letters, sizes = _stated(axes, stored, shape, name)
+    if "T" in letters:
+        raise InputError(
+            f"{name}: holds {sizes[letters.index('T')]} time points; save each as a file of its own"
+            + ("" if "Z" in letters else f", or say --axes {letters.replace('T', 'Z')} for planes")
+        )
+    return _choose_channel(letters, sizes, channel, name)
+
+
+def squeeze(letters: str, sizes: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+    """Drop the axes of length 1, but Y and X."""
+    kept = [
+        (letter, size)
+        for letter, size in zip(letters, sizes, strict=True)
+        if size > 1 or letter in "YX"
+    ]
+    return "".join(letter for letter, _ in kept), tuple(size for _, size in kept)
+
+
+def _stated(
+    axes: str, stored: str, shape: tuple[int, ...], name: str
+) -> tuple[str, tuple[int, ...]]:
+    """Apply the axes that the user states."""
+    axes = axes.strip().upper()
+    good = set(axes) <= set(NAMED) and len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes)
+    if not good:
+        raise SettingsError(
+            f"axes must be different letters of {NAMED}, Y and X among them, for example ZYX; "
+            f"not {axes!r}"
+        )
+    sizes = squeeze(stored, shape)[1]
+    for candidate in (sizes, shape):
+        if len(candidate) == len(axes) and squeeze(axes, candidate)[1] == sizes:
+            return squeeze(axes, candidate)
+    raise InputError(
+        f"{name}: --axes {axes} does not fit its {len(sizes)} axes of {_times(sizes)} pixels"
+    )
+
+
+def _resolve(
+    letters: str, sizes: tuple[int, ...], *, channel: int | None, labels: bool, name: str
+) -> str:
+    """Give the one unknown axis a meaning, if its meaning is clear."""
+    unknown = [letter for letter in letters if letter not in NAMED]
+    if not unknown and {"Y", "X"} <= set(letters):
+        return letters
+    if len(unknown) > 1 or "Z" in letters or not {"Y", "X"} <= set(letters):
+        example = "TCZYX"[-len(sizes) :] if len(sizes) <= 5 else "TCZYXS"
+        raise InputError(
+            f"{name}: does not say what its axes are ({_times(sizes)}); name them in that order, "
+            f"for example --axes {example}"
+        )
+    size = sizes[letters.index(unknown[0])]
+    if size > FEW or labels or "C" in letters or "S" in letters:
+        return letters.replace(unknown[0], "Z")
+    if channel is not None:
+        return letters.replace(unknown[0], "C")
+    raise InputError(
+        f"{name}: does not say whether its {size} pages are planes or channels; "
+        f"--axes {letters.replace(unknown[0], 'Z')} makes them planes, "
+        f"--channel 0 to {size - 1} chooses one channel"
+    )
+
+
+def _choose_channel(letters: str, sizes: tuple[int, ...], channel: int | None, name: str) -> Layout:
+    """Find the channel axis, and check the wanted channel."""
+    found = [index for index, letter in enumerate(letters) if letter in "CS"]
+    if len(found) > 1:
+        raise InputError(
+            f"{name}: has channels and colours ({_times(sizes)}, axes {letters}); "
+            "save the channel of the nuclei as a grey image"
+        )
+    if not found:
+        if channel not in {None, 0}:
+            raise InputError(
+                f"{name}: has one channel only, number 0; there is no --channel {channel}"
+            )
+        return Layout(letters, sizes)
+    axis = found[0]
+    count = sizes[axis]
+    if channel is None and letters[axis] == "S" and count in {3, 4}:
+        return Layout(letters, sizes, axis, 0, grey_only=True)
+    if channel is None or not 0 <= channel < count:
+        missing = "" if channel is None else f"there is no --channel {channel}; "
+        raise InputError(
+            f"{name}: has {count} channels; {missing}choose one with --channel 0 to {count - 1} "
+            "(0 is the first)"
+        )
+    return Layout(letters, sizes, axis, channel)
+
+
+def _times(sizes: tuple[int, ...]) -> str:
+    return " x ".join(map(str, sizes))

@@ -1,0 +1,242 @@
+"""Open a TIFF, and hand on the planes of its first image as they are stored."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tifffile
+
+from fcp_runtime.errors import FcpWarning, InputError
+from fcp_runtime.io.tiff_axes import squeeze
+from fcp_runtime.io.tiff_checks import AGAIN, check_pages, check_start, cut_short, damaged, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """The first image of an open TIFF; its planes can be read from several threads.
+
+    Attributes
+    ----------
+    tif, series
+        tifffile's file and its first series of pages.
+    axes : str
+        A letter for each axis, those of length 1 included.
+    shape : tuple of int
+        Length of each axis.
+    tail : tuple of int
+        Shape of a plane, axes of length 1 dropped but for Y and X.
+    mapped : ndarray or None, shape (planes, *tail)
+        The pixels in place, in the byte order of the file, where they are stored in a row and
+        uncompressed. Copied on write: the file never changes.
+    pages : list
+        Otherwise a page for each plane.
+    name : str
+        The file, for messages.
+    """
+
+    tif: tifffile.TiffFile
+    series: tifffile.TiffPageSeries
+    axes: str
+    shape: tuple[int, ...]
+    tail: tuple[int, ...]
+    mapped: NDArray[Any] | None
+    pages: list[Any]
+    name: str
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the decoded pixels, in native byte order."""
+        dtype: np.dtype[Any] = np.dtype(self.series.dtype).newbyteorder("=")
+        return dtype
+
+    def batches(self, numbers: Iterable[int]) -> list[list[int]]:
+        """Group planes that one thread must read: those of one file, in a set of several files."""
+        if not self.series.is_multifile:
+            return [[number] for number in numbers]
+        files: dict[int, list[int]] = {}
+        for number in numbers:
+            files.setdefault(id(self.pages[number].parent), []).append(number)
+        return list(files.values())
+
+    def plane(
+        self, number: int, *, out: NDArray[Any] | None = None, threads: int = 1
+    ) -> NDArray[Any]:
+        """Read and decode a plane.
+
+        Parameters
+        ----------
+        number : int
+            Its place in stored order.
+        out : ndarray or None, shape ``tail``, dtype ``dtype``, C-contiguous
+            Where to decode it to.
+        threads : int
+            How many threads may decode its strips or tiles.
+
+        Returns
+        -------
+        ndarray, shape ``tail``
+            ``out``, or an array of its own.
+
+        Raises
+        ------
+        InputError
+            If it cannot be decoded.
+        """
+        if self.mapped is not None:
+            plane: NDArray[Any] = self.mapped[number]
+            return plane
+        page = self.pages[number]
+        try:
+            with _file_open(page.parent.filehandle):
+                decoded = page.asarray(out=out, lock=self._lock, maxworkers=threads)
+            return np.asarray(decoded).reshape(self.tail)
+        except MemoryError as error:
+            raise InputError(f"{self.name}: plane {number + 1} does not fit in memory") from error
+        except Exception as error:  # codecs raise anything for damaged data
+            raise InputError(
+                f"{self.name}: plane {number + 1} cannot be decoded ({one_line(error)}); {AGAIN}"
+            ) from error
+
+
+@contextmanager
+def stored_image(path: Path, name: str) -> Iterator[StoredImage]:
+    """Open the first image of a TIFF, at full resolution.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    name : str
+        How messages call it.
+
+    Yields
+    ------
+    StoredImage
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is no TIFF, is damaged or cut short, or holds several images.
+    """
+    check_start(path, name)
+    with _captured_log() as complaints:
+        try:
+            tif = tifffile.TiffFile(path)
+        except Exception as error:  # tifffile raises anything for damaged files
+            raise damaged(name, error) from error
+        with tif:
+            try:
+                stored = _first_image(tif, name, complaints)
+            except InputError:
+                raise
+            except Exception as error:
+                raise damaged(name, error) from error
+            yield stored
+
+
+@contextmanager
+def _captured_log() -> Iterator[list[str]]:
+    """Collect what tifffile reports as an error in this thread, and keep its log off the screen."""
+    complaints: list[str] = []
+    thread = threading.get_ident()
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno >= logging.ERROR and record.thread == thread:
+                complaints.append(record.getMessage())
+
+    collector = Collector()
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(collector)
+    try:
+        yield complaints
+    finally:
+        logger.removeHandler(collector)
+
+
+@contextmanager
+def _file_open(handle: Any) -> Iterator[None]:
+    """Open a file of a set of several, which tifffile keeps closed, for a moment."""
+    if not handle.closed:
+        yield
+        return
+    handle.open()
+    try:
+        yield
+    finally:
+        handle.close()
+
+
+def _first_image(tif: tifffile.TiffFile, name: str, complaints: list[str]) -> StoredImage:
+    """Find the first series of pages, check it, and map it where that is possible."""
+    if not tif.series:
+        raise InputError(f"{name}: holds no image; {AGAIN}")
+    series, *others = tif.series
+    _check_others(series, others, name)
+    if series.kind in {"uniform", "generic"}:  # no metadata account for the number of pages
+        if complaints:
+            raise damaged(name, complaints[0])
+        if tif.is_ome or tif.is_imagej:
+            raise damaged(name, "its OME or ImageJ header does not fit its pages")
+    dtype = series.keyframe.dtype
+    if dtype is None or dtype.kind not in "buif":
+        raise InputError(
+            f"{name}: its pixels ({dtype or 'of unknown type'}) are not real numbers; convert them"
+        )
+    axes, shape = series.get_axes(squeeze=False), tuple(series.get_shape(squeeze=False))
+    squeezed = squeeze(axes, shape)[1]
+    tail = squeeze(series.keyframe.axes, series.keyframe.shape)[1]
+    if 0 in shape:
+        raise InputError(f"{name}: has no pixels ({' x '.join(map(str, shape))})")
+    if squeezed[-len(tail) :] != tail:
+        raise damaged(name, f"pages of {tail} do not make up an image of {squeezed}")
+    mapped = _map(series, tail, name)
+    pages = [] if mapped is not None else list(series)
+    if mapped is None:
+        check_pages(pages, math.prod(squeezed[: -len(tail)]), series.nbytes, name)
+    return StoredImage(tif, series, axes, shape, tail, mapped, pages, name)
+
+
+def _check_others(
+    series: tifffile.TiffPageSeries, others: list[tifffile.TiffPageSeries], name: str
+) -> None:
+    """Refuse a file of several images; smaller ones are thumbnails and labels of slides."""
+    if any(other.size >= series.size for other in others):
+        raise InputError(
+            f"{name}: holds {len(others) + 1} images; save the wanted one as a file of its own"
+        )
+    if others:
+        warnings.warn(
+            f"{name}: holds {len(others) + 1} images; the first, the largest, is used",
+            FcpWarning,
+            stacklevel=2,
+        )
+
+
+def _map(series: tifffile.TiffPageSeries, tail: tuple[int, ...], name: str) -> NDArray[Any] | None:
+    """Map the pixels into memory where they are stored in a row; None where they are not."""
+    offset = series.dataoffset
+    if offset is None or series.is_multifile:
+        return None
+    tif = series.keyframe.parent
+    dtype = np.dtype(series.dtype).newbyteorder(tif.byteorder)
+    shape = tuple(series.get_shape(squeeze=False))
+    end = offset + math.prod(shape) * dtype.itemsize
+    if end > tif.filehandle.size:
+        raise cut_short(name, tif.filehandle.size, end)
+    mapped = np.memmap(tif.filehandle.path, dtype, mode="c", offset=offset, shape=shape)
+    return np.asarray(mapped).reshape(-1, *tail)

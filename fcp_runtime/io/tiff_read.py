@@ -1,0 +1,179 @@
+"""Read images and label images from TIFF."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fcp_runtime.errors import InputError
+from fcp_runtime.io.tiff_axes import Layout, lay_out
+from fcp_runtime.io.tiff_file import StoredImage, stored_image
+from fcp_runtime.io.tiff_voxels import voxel_size
+from fcp_runtime.io.volume import Volume, check_finite, from_array, kept_dtype
+from fcp_runtime.workers import Progress, Workers, silent
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LARGEST_LABEL = 2**32 - 1
+
+
+def read_volume(
+    path: str | os.PathLike[str],
+    *,
+    channel: int | None = None,
+    axes: str | None = None,
+    workers: Workers | None = None,
+    progress: Progress = silent,
+) -> Volume:
+    """Read one channel of an image or stack: OME-TIFF, ImageJ TIFF, or any other TIFF.
+
+    Of a pyramid the full resolution is taken; of a colour image without ``channel``, the grey
+    value, if it is grey. Pixels are as stored: no colour map, no "white is zero". Pages of equal
+    form without metadata are the planes of a stack, if there are more than four. Uncompressed
+    stacks are mapped into memory, others decoded plane by plane.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    channel : int or None
+        Which channel or colour, counted from 0. None where there is one.
+    axes : str or None
+        The stored axes, for example ``"CZYX"``, where the file does not say or says it wrongly.
+    workers : Workers or None
+        The threads that decode; None takes the CPUs that this process may use.
+    progress : callable
+        Called as ``progress("read", done, total)``.
+
+    Returns
+    -------
+    Volume
+        Its voxel size is what OME or ImageJ metadata say; the resolution of other TIFFs is not
+        believed. The spacing of planes of a single image is taken as that of its columns.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, cut short or no TIFF; if it is not clear which pixels are
+        meant; if pixels are not finite.
+    SettingsError
+        If ``axes`` is not a list of axes.
+    """
+    name = os.fspath(path)
+    with stored_image(Path(path), name) as stored:
+        layout = lay_out(stored.axes, stored.shape, axes=axes, channel=channel, name=name)
+        voxel_um = voxel_size(stored.tif, stored.series, stack="Z" in layout.kept, name=name)
+        dtype = kept_dtype(stored.dtype)
+        pixels = _pixels(stored, layout, dtype, workers or Workers(), progress)
+    return from_array(pixels, voxel_um=voxel_um, name=name)
+
+
+def read_labels(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Read a label image: any TIFF of whole numbers, 0 the background.
+
+    Parameters
+    ----------
+    path : path-like
+        The file. Few pages without metadata are planes, for labels have no channels.
+
+    Returns
+    -------
+    ndarray, shape (Z, Y, X) or (Y, X), uint16 or uint32
+        As stored, numbers included; uint32 if a label exceeds 65,535.
+
+    Raises
+    ------
+    InputError
+        As ``read_volume``, and if a pixel is negative, fractional or above 2**32 - 1.
+    """
+    name = os.fspath(path)
+    with stored_image(Path(path), name) as stored:
+        layout = lay_out(stored.axes, stored.shape, labels=True, name=name)
+        pixels = _pixels(stored, layout, stored.dtype, Workers(), silent)
+    check_finite(pixels, name)
+    low, high = pixels.min(), pixels.max()
+    if low < 0 or high > LARGEST_LABEL:
+        raise InputError(
+            f"{name}: labels must be 0 to {LARGEST_LABEL:,}, but go from {low} to {high}"
+        )
+    if pixels.dtype.kind == "f" and any((plane % 1).any() for plane in pixels):
+        raise InputError(
+            f"{name}: has fractions where labels must be whole numbers; is it an image?"
+        )
+    return pixels.astype(np.uint16 if high < 2**16 else np.uint32, copy=False)
+
+
+def _pixels(
+    stored: StoredImage,
+    layout: Layout,
+    dtype: np.dtype[Any],
+    workers: Workers,
+    progress: Progress,
+) -> NDArray[Any]:
+    """Return the wanted pixels, in the order Z, Y, X: mapped as stored, or decoded to ``dtype``."""
+    in_place = layout.channel_axis is None and layout.kept == "ZYX"[-len(layout.kept) :]
+    if stored.mapped is not None and stored.mapped.dtype.isnative and in_place:
+        return stored.mapped.reshape(layout.shape)
+    try:
+        pixels = np.empty(layout.wanted_shape, dtype)
+    except (MemoryError, ValueError) as error:
+        raise InputError(
+            f"{stored.name}: {' x '.join(map(str, layout.wanted_shape))} pixels do not fit in memory"
+        ) from error
+    wanted = _wanted_planes(layout, len(layout.shape) - len(stored.tail))
+    batches = stored.batches(wanted)
+    threads = workers.count if len(wanted) == 1 else 1
+    work = partial(_copy_planes, stored, layout, wanted, pixels, threads)
+    workers.map(work, batches, progress=progress, stage="read")
+    return pixels
+
+
+def _wanted_planes(layout: Layout, lead: int) -> dict[int, tuple[int, ...]]:
+    """Return the stored number of each plane of the channel, and where in the image it goes."""
+    wanted = {}
+    for number, index in enumerate(np.ndindex(layout.shape[:lead])):
+        place = list(index)
+        axis = layout.channel_axis
+        if axis is None or axis >= lead or place.pop(axis) == layout.channel:
+            wanted[number] = tuple(place)
+    return wanted
+
+
+def _copy_planes(
+    stored: StoredImage,
+    layout: Layout,
+    wanted: dict[int, tuple[int, ...]],
+    pixels: NDArray[Any],
+    threads: int,
+    numbers: list[int],
+) -> None:
+    """Decode planes into their places in ``pixels``."""
+    view = pixels.transpose(["ZYX"[-pixels.ndim :].index(axis) for axis in layout.kept])
+    lead = len(layout.shape) - len(stored.tail)
+    for number in numbers:
+        target = view[wanted[number]]
+        direct = (
+            target.shape == stored.tail
+            and target.flags.c_contiguous
+            and target.dtype == stored.dtype
+            and stored.mapped is None
+        )
+        if direct:
+            stored.plane(number, out=target, threads=threads)
+            continue
+        plane = stored.plane(number, threads=threads)
+        if layout.channel_axis is not None and layout.channel_axis >= lead:
+            plane = np.moveaxis(plane, layout.channel_axis - lead, 0)
+            if layout.grey_only and not (plane[0] == plane[1:3]).all():
+                raise InputError(
+                    f"{stored.name}: is a colour image; choose --channel 0 (red), 1 (green) or 2 "
+                    "(blue)"
+                )
+            plane = plane[layout.channel]
+        with np.errstate(over="ignore"):  # from_array reports what becomes infinite
+            target[...] = plane
