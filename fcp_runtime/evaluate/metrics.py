@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 THRESHOLDS = tuple(percent / 100 for percent in range(50, 100, 5))
 """IoU thresholds of the mean AP; correctly rounded, so that a quotient of counts equals them."""
+LARGEST_LABEL = np.uint64(2**32 - 1)
+HALF = np.uint64(32)
 
 
 @dataclass(frozen=True)
@@ -202,11 +204,8 @@ def match(prediction: NDArray[Any], truth: NDArray[Any]) -> Matching:
         _count_pairs(*planes)
         for planes in ([(prediction, truth)] if flat else zip(prediction, truth, strict=True))
     ]
-    none = np.zeros(0, np.int64)
-    first, second, voxels = (
-        np.concatenate([none, *(plane[part] for plane in found)]) for part in range(3)
-    )
-    return _gather(first, second, voxels)
+    keys = np.concatenate([np.zeros(0, np.uint64), *(plane[0] for plane in found)])
+    return _gather(keys, np.concatenate([np.zeros(0, np.int64), *(plane[1] for plane in found)]))
 
 
 def match_points(prediction: NDArray[Any], points: NDArray[np.float64]) -> Matching:
@@ -247,25 +246,22 @@ def match_points(prediction: NDArray[Any], points: NDArray[np.float64]) -> Match
 
 def _count_pairs(
     prediction: NDArray[Any], truth: NDArray[Any]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return predicted label, true label and voxels of every pair in a plane, background too."""
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the pairs of labels in a plane, background too, and the voxels of each."""
     seen = (prediction != 0) | (truth != 0)
-    first, second = prediction[seen].astype(np.int64), truth[seen].astype(np.int64)
+    first, second = prediction[seen], truth[seen]
     if min(first.min(initial=0), second.min(initial=0)) < 0:
         raise InputError("labels must not be negative")
-    if max(first.max(initial=0), second.max(initial=0)) >= 2**31:
-        raise InputError("labels must be below 2147483648")
-    keys, voxels = np.unique(first << 31 | second, return_counts=True)
-    return keys >> 31, keys & (2**31 - 1), voxels
+    if max(first.max(initial=0), second.max(initial=0)) > LARGEST_LABEL:
+        raise InputError(f"labels must not exceed {LARGEST_LABEL}")
+    return np.unique(first.astype(np.uint64) << HALF | second.astype(np.uint64), return_counts=True)
 
 
-def _gather(
-    first: NDArray[np.int64], second: NDArray[np.int64], voxels: NDArray[np.int64]
-) -> Matching:
+def _gather(keys: NDArray[np.uint64], voxels: NDArray[np.int64]) -> Matching:
     """Add up the planes' pairs."""
-    keys, place = np.unique(first << 31 | second, return_inverse=True)
+    keys, place = np.unique(keys, return_inverse=True)
     voxels = _total(place, voxels, len(keys))
-    first, second = keys >> 31, keys & (2**31 - 1)
+    first, second = (keys >> HALF).astype(np.int64), (keys & LARGEST_LABEL).astype(np.int64)
     prediction, at_first = np.unique(first, return_inverse=True)
     truth, at_second = np.unique(second, return_inverse=True)
     first_size = _total(at_first, voxels, len(prediction))

@@ -173,12 +173,12 @@ def test_score_values_follow_their_definitions():
 
 def test_labels_may_have_gaps_types_and_large_values():
     truth = np.zeros((2, 6, 6), np.uint32)
-    truth[0, :3, :3] = 2**31 - 1
+    truth[0, :3, :3] = 2**32 - 1
     truth[1, 4:, 4:] = 5
     prediction = np.where(truth == 5, 250, 0).astype(np.uint8)
     found = match(prediction, truth)
     assert found.matches(0.5).tolist() == [[250, 5]]
-    assert found.truth.tolist() == [5, 2**31 - 1]
+    assert found.truth.tolist() == [5, 2**32 - 1]
     assert found.truth_size.tolist() == [4, 9]
     assert found.counts(0.9) == Counts(1, 0, 1)
 
@@ -228,7 +228,7 @@ def test_a_centre_outside_is_named(point):
         (np.zeros((3, 4), int), np.zeros((4, 3), int), "shape"),
         (np.zeros((3, 4)), np.zeros((3, 4), int), "prediction.*float64"),
         (np.zeros((3, 4), int), np.full((3, 4), -1), "negative"),
-        (np.full((3, 4), 2**31), np.zeros((3, 4), int), "2147483648"),
+        (np.full((3, 4), 2**32), np.zeros((3, 4), int), "4294967295"),
         (np.zeros(4, int), np.zeros(4, int), "int64 with 1"),
     ],
 )

@@ -1,0 +1,207 @@
+"""The table of images with their truth that training and evaluation read."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from fcp_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+REQUIRED = ("split", "source", "image", "label", "ndim", "diameter_px", "voxel_um_zyx")
+OPTIONAL = ("shape", "instances", "label_quality", "licence", "note", "domain")
+ASSUMED_ANISOTROPY = {"cellos_organoid": 5.0}
+"""Sources that state no voxel size, and the anisotropy taken for them instead."""
+
+NUMBER = r"(?:\d+\.?\d*|\.\d+)"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image of a manifest.
+
+    Attributes
+    ----------
+    place : str
+        Manifest and line, for messages.
+    split, source : str
+        Which part of the data, and where the image comes from.
+    image : Path
+    label : Path or None
+        None where there is no truth.
+    ndim : int
+        2 or 3.
+    shape : tuple of int or None
+        Size in pixels, (z, y, x) or (y, x).
+    instances : int or None
+        Number of true objects.
+    diameter_px : float or None
+        Median diameter of true objects in plane, pixels.
+    voxel_um : tuple of float or None
+        Voxel size (z, y, x) in micrometres, where stated.
+    label_quality, licence, note, domain : str
+        Free text; a note with "recall only" says that the truth is incomplete.
+    """
+
+    place: str
+    split: str
+    source: str
+    image: Path
+    label: Path | None
+    ndim: int
+    shape: tuple[int, ...] | None = None
+    instances: int | None = None
+    diameter_px: float | None = None
+    voxel_um: tuple[float, float, float] | None = None
+    label_quality: str = ""
+    licence: str = ""
+    note: str = ""
+    domain: str = ""
+
+    @property
+    def anisotropy(self) -> float | None:
+        """Spacing of planes divided by spacing of pixels; None for images and where unknown."""
+        if self.ndim == 2:
+            return None
+        if self.voxel_um is None:
+            return ASSUMED_ANISOTROPY.get(self.source)
+        return self.voxel_um[0] / self.voxel_um[2]
+
+    @property
+    def anisotropy_is_assumed(self) -> bool:
+        """Whether the anisotropy comes from `ASSUMED_ANISOTROPY`, not from the manifest."""
+        return self.voxel_um is None and self.anisotropy is not None
+
+    @property
+    def recall_only(self) -> bool:
+        """Whether the truth is incomplete, so that a prediction without truth is no error."""
+        return "recall only" in self.note
+
+    def check_files(self) -> None:
+        """Raise InputError if the image or the label file is missing."""
+        for column, path in (("image", self.image), ("label", self.label)):
+            if path is not None and not path.is_file():
+                raise InputError(f"{self.place}, column {column}: no file {path}")
+
+
+def read_manifest(path: str | os.PathLike[str]) -> list[Row]:
+    """Read a manifest: a CSV file with a header, one image a line.
+
+    Parameters
+    ----------
+    path : path-like
+        Columns in any order: ``split``, ``source``, ``image``, ``label`` (may be empty), ``ndim``,
+        ``diameter_px`` (may be empty), ``voxel_um_zyx`` (``1.75x0.8x0.8``, a remark may follow
+        after a blank; or empty, or ``not stated``), and optionally ``shape`` (``51x125x132``),
+        ``instances``, ``label_quality``, ``licence``, ``note``, ``domain``. Files are relative to
+        the manifest's folder.
+
+    Returns
+    -------
+    list of Row
+        In the order of the file. Whether the files exist is not checked: see `Row.check_files`.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, lacks a column, or has a value that makes no sense.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
+            if missing:
+                raise InputError(f"{path}: the manifest lacks the column {', '.join(missing)}")
+            rows = [_row(path, reader.line_num, record) for record in reader]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: is not a CSV file in UTF-8: {error}") from error
+    if not rows:
+        raise InputError(f"{path}: the manifest has no rows")
+    return rows
+
+
+def _row(path: Path, line: int, record: dict[str, str | None]) -> Row:
+    cells = {name: (record.get(name) or "").strip() for name in (*REQUIRED, *OPTIONAL)}
+    place = f"{path}, line {line}"
+
+    def read(column: str, parse: Callable[[str], T]) -> T:
+        try:
+            return parse(cells[column])
+        except ValueError as error:
+            found = cells[column] or "nothing"
+            raise InputError(
+                f"{place}, column {column}: {error} expected, found {found}"
+            ) from error
+
+    ndim = read("ndim", _ndim)
+    return Row(
+        place,
+        read("split", _text),
+        read("source", _text),
+        path.parent / read("image", _text),
+        path.parent / cells["label"] if cells["label"] else None,
+        ndim,
+        read("shape", lambda text: _shape(text, ndim)),
+        read("instances", _count),
+        read("diameter_px", _length),
+        read("voxel_um_zyx", _voxel),
+        *(cells[column] for column in ("label_quality", "licence", "note", "domain")),
+    )
+
+
+# Each of these returns the value of a cell, or raises ValueError with what should be there.
+
+
+def _text(cell: str) -> str:
+    if not cell:
+        raise ValueError("a value")
+    return cell
+
+
+def _ndim(cell: str) -> int:
+    if cell not in {"2", "3"}:
+        raise ValueError("2 or 3")
+    return int(cell)
+
+
+def _shape(cell: str, ndim: int) -> tuple[int, ...] | None:
+    if not cell:
+        return None
+    if not re.fullmatch("x".join([r"\d+"] * ndim), cell):
+        raise ValueError(f"{ndim} sizes such as {'51x125x132' if ndim == 3 else '256x256'}")
+    return tuple(int(size) for size in cell.split("x"))
+
+
+def _count(cell: str) -> int | None:
+    if not cell:
+        return None
+    if not cell.isdecimal():
+        raise ValueError("a count")
+    return int(cell)
+
+
+def _length(cell: str) -> float | None:
+    if not cell:
+        return None
+    if not re.fullmatch(NUMBER, cell) or float(cell) <= 0:
+        raise ValueError("a positive number")
+    return float(cell)
+
+
+def _voxel(cell: str) -> tuple[float, float, float] | None:
+    if cell in {"", "not stated"}:
+        return None
+    found = re.fullmatch(rf"({NUMBER})x({NUMBER})x({NUMBER})(\s.*)?", cell)
+    if not found or min(float(size) for size in found.groups()[:3]) <= 0:
+        raise ValueError("sizes such as 1.75x0.8x0.8")
+    return float(found[1]), float(found[2]), float(found[3])
