@@ -1,0 +1,174 @@
+"""Outlines of labels over the middle planes of an image, as one RGB picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+Colour = tuple[int, int, int]
+
+SMALLEST, LARGEST = 600, 1600
+"""Longest edge of a picture in pixels: small images are magnified, large ones reduced."""
+GAP = 4
+"""Pixels between the planes of a stack."""
+GAP_GREY = 48
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Labels to be outlined.
+
+    Attributes
+    ----------
+    labels : ndarray of integers, shape (Z, Y, X) or (Y, X)
+    colour : tuple of int or None
+        Red, green, blue, 0 to 255; None gives every label its own.
+    only : ndarray of integers or None
+        The labels to draw; None draws all.
+    """
+
+    labels: NDArray[Any]
+    colour: Colour | None = None
+    only: NDArray[Any] | None = None
+
+
+def draw(
+    pixels: NDArray[Any],
+    layers: Sequence[Layer],
+    *,
+    anisotropy: float = 1.0,
+    intensity: tuple[float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """Draw an image, or the middle planes of a stack, with outlines.
+
+    A stack gives XY with ZY on its right and XZ below it, z stretched to the scale of xy.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (Z, Y, X) or (Y, X)
+    layers : sequence of Layer
+        Later ones lie on top.
+    anisotropy : float
+        Spacing of planes divided by spacing of pixels.
+    intensity : tuple of float or None
+        Pixel values shown black and white; None takes percentiles 1 and 99.8 of what is shown.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        Its longest edge is 600 to 1600 pixels.
+    """
+    flat = pixels.ndim == 2
+    depth = 0 if flat else round(pixels.shape[0] * anisotropy)
+    longest = max(pixels.shape[-2:]) + depth
+    zoom = 1.0
+    if longest < SMALLEST:
+        zoom = min(-(-SMALLEST // longest), LARGEST / longest)
+    elif longest > LARGEST - 2 * GAP:
+        zoom = (LARGEST - 2 * GAP) / longest
+    scales = [(zoom, zoom), (zoom, zoom * anisotropy), (zoom * anisotropy, zoom)]
+    planes = middle_planes(pixels)
+    low, high = intensity or _range(planes)
+    panels = []
+    for index, plane in enumerate(planes):
+        rows, columns = (
+            _places(size, scale) for size, scale in zip(plane.shape, scales[index], strict=True)
+        )
+        grey = _linear(plane, rows, columns, 1 / zoom)
+        grey = np.clip((grey - low) * (255 / max(high - low, 1e-12)), 0, 255).astype(np.uint8)
+        picture = np.repeat(grey[..., None], 3, axis=2)
+        for layer in layers:
+            shown = middle_planes(layer.labels)[index]
+            _outline(
+                picture,
+                shown[np.ix_(_nearest(rows, plane.shape[0]), _nearest(columns, plane.shape[1]))],
+                layer,
+            )
+        panels.append(picture)
+    return panels[0] if flat else _mount(*panels)
+
+
+def middle_planes(volume: NDArray[Any]) -> list[NDArray[Any]]:
+    """Return the middle XY, ZY (as rows y, columns z) and XZ (rows z, columns x) planes."""
+    if volume.ndim == 2:
+        return [volume]
+    z, y, x = (size // 2 for size in volume.shape)
+    return [volume[z], volume[:, :, x].T, volume[:, y]]
+
+
+def label_colours(labels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return a bright colour for each label, shape (..., 3): hues a golden ratio apart."""
+    hue = (np.asarray(labels, np.float64) * 0.6180339887498949) % 1
+    turn = (hue[..., None] * 6 + np.array([5.0, 3.0, 1.0])) % 6
+    return np.asarray(255 * (1 - 0.75 * np.clip(np.minimum(turn, 4 - turn), 0, 1)), np.uint8)
+
+
+def _range(planes: Sequence[NDArray[Any]]) -> tuple[float, float]:
+    low, high = np.percentile(np.concatenate([plane.ravel() for plane in planes]), (1, 99.8))
+    return float(low), float(high)
+
+
+def _places(size: int, scale: float) -> NDArray[np.float64]:
+    """Return the input position of every output pixel."""
+    count = max(1, round(size * scale))
+    return (np.arange(count, dtype=np.float64) + 0.5) * (size / count) - 0.5
+
+
+def _nearest(places: NDArray[np.float64], size: int) -> NDArray[np.intp]:
+    return np.clip(np.rint(places), 0, size - 1).astype(np.intp)
+
+
+def _linear(
+    plane: NDArray[Any],
+    rows: NDArray[np.float64],
+    columns: NDArray[np.float64],
+    reduction: float,
+) -> NDArray[np.float32]:
+    """Sample a plane linearly, after averaging over what falls into one output pixel."""
+    from scipy.ndimage import uniform_filter
+
+    smooth = plane.astype(np.float32)
+    if reduction > 1:
+        smooth = uniform_filter(smooth, round(reduction), mode="nearest")
+    for axis, places in enumerate((rows, columns)):
+        size = plane.shape[axis]
+        below = np.clip(np.floor(places), 0, size - 1).astype(np.intp)
+        above = np.minimum(below + 1, size - 1)
+        part = np.clip(places - below, 0, 1).astype(np.float32)
+        part = part[:, None] if axis == 0 else part[None]
+        smooth = smooth.take(below, axis) * (1 - part) + smooth.take(above, axis) * part
+    return smooth
+
+
+def _outline(picture: NDArray[np.uint8], labels: NDArray[Any], layer: Layer) -> None:
+    """Colour the pixels of objects that have a neighbour outside their object."""
+    edge = np.zeros(labels.shape, bool)
+    down, right = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
+    edge[1:] |= down
+    edge[:-1] |= down
+    edge[:, 1:] |= right
+    edge[:, :-1] |= right
+    edge &= labels != 0
+    if layer.only is not None:
+        edge &= np.isin(labels, layer.only)
+    picture[edge] = label_colours(labels[edge]) if layer.colour is None else layer.colour
+
+
+def _mount(
+    xy: NDArray[np.uint8], zy: NDArray[np.uint8], xz: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Put the three planes of a stack on one sheet."""
+    height, width = xy.shape[:2]
+    sheet = np.full((height + GAP + xz.shape[0], width + GAP + zy.shape[1], 3), GAP_GREY, np.uint8)
+    sheet[:height, :width] = xy
+    sheet[:height, width + GAP :] = zy
+    sheet[height + GAP :, :width] = xz
+    sheet[height + GAP :, width + GAP :] = 0
+    return sheet

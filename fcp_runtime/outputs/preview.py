@@ -1,0 +1,54 @@
+"""A picture that shows at a glance whether a mask fits its image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fcp_runtime.io.atomic import replacing
+from fcp_runtime.outputs.outlines import Layer, draw
+
+if TYPE_CHECKING:
+    import os
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def render_preview(
+    pixels: NDArray[Any],
+    labels: NDArray[Any],
+    *,
+    anisotropy: float = 1.0,
+    intensity: tuple[float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """Draw an image, or the middle XY, ZY and XZ planes of a stack, with coloured outlines.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (Z, Y, X) or (Y, X)
+    labels : ndarray of integers, same shape
+    anisotropy : float
+        Spacing of planes divided by spacing of pixels: z is stretched by it.
+    intensity : tuple of float or None
+        Pixel values shown black and white; None takes percentiles 1 and 99.8 of what is shown.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        Small images are magnified, large ones reduced: the longest edge is 600 to 1600 pixels.
+    """
+    return draw(pixels, [Layer(labels)], anisotropy=anisotropy, intensity=intensity)
+
+
+def save_png(path: str | os.PathLike[str], rgb: NDArray[np.uint8]) -> None:
+    """Write a picture as PNG, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    from imagecodecs import png_encode
+
+    with replacing(path) as temporary:
+        temporary.write_bytes(png_encode(rgb))
