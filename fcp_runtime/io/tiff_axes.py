@@ -168,7 +168,8 @@ def _choose_channel(letters: str, sizes: tuple[int, ...], channel: int | None, n
     if not found:
         if channel not in {None, 0}:
             raise InputError(
-                f"{name}: has one channel only, number 0; there is no --channel {channel}"
+                f"{name}: has one channel only, number 0, its axes being {letters}; "
+                f"there is no --channel {channel}"
             )
         return Layout(letters, sizes)
     axis = found[0]

@@ -38,9 +38,8 @@ class StoredImage:
         Length of each axis.
     tail : tuple of int
         Shape of a plane, axes of length 1 dropped but for Y and X.
-    mapped : ndarray or None, shape (planes, *tail)
-        The pixels in place, in the byte order of the file, where they are stored in a row and
-        uncompressed. Copied on write: the file never changes.
+    offset : int or None
+        Where the pixels begin, if all are stored in a row and uncompressed.
     pages : list
         Otherwise a page for each plane.
     name : str
@@ -52,7 +51,7 @@ class StoredImage:
     axes: str
     shape: tuple[int, ...]
     tail: tuple[int, ...]
-    mapped: NDArray[Any] | None
+    offset: int | None
     pages: list[Any]
     name: str
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -60,8 +59,27 @@ class StoredImage:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the decoded pixels, in native byte order."""
-        dtype: np.dtype[Any] = np.dtype(self.series.dtype).newbyteorder("=")
+        return self._file_dtype.newbyteorder("=")
+
+    @property
+    def _file_dtype(self) -> np.dtype[Any]:
+        byteorder = self.series.keyframe.parent.byteorder
+        dtype: np.dtype[Any] = np.dtype(self.series.dtype).newbyteorder(byteorder)
         return dtype
+
+    def mapped(self) -> NDArray[Any] | None:
+        """Map the pixels into memory, where they lie in the file as they are needed.
+
+        Returns
+        -------
+        ndarray or None, shape ``shape``
+            Copied on write: the file never changes.
+        """
+        dtype = self._file_dtype
+        if self.offset is None or not dtype.isnative or self.offset % dtype.itemsize:
+            return None
+        path = self.series.keyframe.parent.filehandle.path
+        return np.asarray(np.memmap(path, dtype, "c", offset=self.offset, shape=self.shape))
 
     def batches(self, numbers: Iterable[int]) -> list[list[int]]:
         """Group planes that one thread must read: those of one file, in a set of several files."""
@@ -82,25 +100,24 @@ class StoredImage:
         number : int
             Its place in stored order.
         out : ndarray or None, shape ``tail``, dtype ``dtype``, C-contiguous
-            Where to decode it to.
+            Where to decode it to, unless ``offset`` is set.
         threads : int
             How many threads may decode its strips or tiles.
 
         Returns
         -------
         ndarray, shape ``tail``
-            ``out``, or an array of its own.
+            ``out``, or an array of its own in any byte order.
 
         Raises
         ------
         InputError
             If it cannot be decoded.
         """
-        if self.mapped is not None:
-            plane: NDArray[Any] = self.mapped[number]
-            return plane
-        page = self.pages[number]
         try:
+            if self.offset is not None:
+                return self._uncompressed(number)
+            page = self.pages[number]
             with _file_open(page.parent.filehandle):
                 decoded = page.asarray(out=out, lock=self._lock, maxworkers=threads)
             return np.asarray(decoded).reshape(self.tail)
@@ -110,6 +127,13 @@ class StoredImage:
             raise InputError(
                 f"{self.name}: plane {number + 1} cannot be decoded ({one_line(error)}); {AGAIN}"
             ) from error
+
+    def _uncompressed(self, number: int) -> NDArray[Any]:
+        """Read a plane of the row; mapping it would keep the whole file in resident memory."""
+        dtype, count = self._file_dtype, math.prod(self.tail)
+        path = self.series.keyframe.parent.filehandle.path
+        start = (self.offset or 0) + number * count * dtype.itemsize
+        return np.fromfile(path, dtype, count, offset=start).reshape(self.tail)
 
 
 @contextmanager
@@ -141,7 +165,7 @@ def stored_image(path: Path, name: str) -> Iterator[StoredImage]:
         with tif:
             try:
                 stored = _first_image(tif, name, complaints)
-            except InputError:
+            except (InputError, FcpWarning):
                 raise
             except Exception as error:
                 raise damaged(name, error) from error
@@ -182,7 +206,7 @@ def _file_open(handle: Any) -> Iterator[None]:
 
 
 def _first_image(tif: tifffile.TiffFile, name: str, complaints: list[str]) -> StoredImage:
-    """Find the first series of pages, check it, and map it where that is possible."""
+    """Find the first series of pages, and check it."""
     if not tif.series:
         raise InputError(f"{name}: holds no image; {AGAIN}")
     series, *others = tif.series
@@ -204,18 +228,18 @@ def _first_image(tif: tifffile.TiffFile, name: str, complaints: list[str]) -> St
         raise InputError(f"{name}: has no pixels ({' x '.join(map(str, shape))})")
     if squeezed[-len(tail) :] != tail:
         raise damaged(name, f"pages of {tail} do not make up an image of {squeezed}")
-    mapped = _map(series, tail, name)
-    pages = [] if mapped is not None else list(series)
-    if mapped is None:
+    offset = _offset(series, name)
+    pages = [] if offset is not None else list(series)
+    if offset is None:
         check_pages(pages, math.prod(squeezed[: -len(tail)]), series.nbytes, name)
-    return StoredImage(tif, series, axes, shape, tail, mapped, pages, name)
+    return StoredImage(tif, series, axes, shape, tail, offset, pages, name)
 
 
 def _check_others(
     series: tifffile.TiffPageSeries, others: list[tifffile.TiffPageSeries], name: str
 ) -> None:
     """Refuse a file of several images; smaller ones are thumbnails and labels of slides."""
-    if any(other.size >= series.size for other in others):
+    if any(other.keyframe.size >= series.keyframe.size for other in others):
         raise InputError(
             f"{name}: holds {len(others) + 1} images; save the wanted one as a file of its own"
         )
@@ -227,16 +251,13 @@ def _check_others(
         )
 
 
-def _map(series: tifffile.TiffPageSeries, tail: tuple[int, ...], name: str) -> NDArray[Any] | None:
-    """Map the pixels into memory where they are stored in a row; None where they are not."""
-    offset = series.dataoffset
-    if offset is None or series.is_multifile:
+def _offset(series: tifffile.TiffPageSeries, name: str) -> int | None:
+    """Return where the pixels begin, if they are stored in a row, and check that all are there."""
+    if series.dataoffset is None or series.is_multifile:
         return None
-    tif = series.keyframe.parent
-    dtype = np.dtype(series.dtype).newbyteorder(tif.byteorder)
-    shape = tuple(series.get_shape(squeeze=False))
-    end = offset + math.prod(shape) * dtype.itemsize
-    if end > tif.filehandle.size:
-        raise cut_short(name, tif.filehandle.size, end)
-    mapped = np.memmap(tif.filehandle.path, dtype, mode="c", offset=offset, shape=shape)
-    return np.asarray(mapped).reshape(-1, *tail)
+    offset = int(series.dataoffset)
+    end = offset + math.prod(series.get_shape(squeeze=False)) * series.dtype.itemsize
+    size = series.keyframe.parent.filehandle.size
+    if end > size:
+        raise cut_short(name, size, end)
+    return offset

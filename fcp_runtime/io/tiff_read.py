@@ -116,9 +116,10 @@ def _pixels(
     progress: Progress,
 ) -> NDArray[Any]:
     """Return the wanted pixels, in the order Z, Y, X: mapped as stored, or decoded to ``dtype``."""
-    in_place = layout.channel_axis is None and layout.kept == "ZYX"[-len(layout.kept) :]
-    if stored.mapped is not None and stored.mapped.dtype.isnative and in_place:
-        return stored.mapped.reshape(layout.shape)
+    if layout.channel_axis is None and layout.kept == "ZYX"[-len(layout.kept) :]:
+        mapped = stored.mapped()
+        if mapped is not None:
+            return mapped.reshape(layout.shape)
     try:
         pixels = np.empty(layout.wanted_shape, dtype)
     except (MemoryError, ValueError) as error:
@@ -161,7 +162,7 @@ def _copy_planes(
             target.shape == stored.tail
             and target.flags.c_contiguous
             and target.dtype == stored.dtype
-            and stored.mapped is None
+            and stored.offset is None
         )
         if direct:
             stored.plane(number, out=target, threads=threads)

@@ -107,16 +107,18 @@ def _largest_label(labels: NDArray[Any], name: str) -> int:
             f"{name}: not written: labels must be integers (Z, Y, X) or (Y, X), "
             f"not {labels.dtype} of shape {labels.shape}"
         )
-    if labels.min() < 0 or labels.max() >= 2**32:
+    largest = int(labels.max())
+    if labels.min() < 0 or largest >= 2**32:
         raise OutputError(f"{name}: not written: labels must be 0 to {2**32 - 1:,}")
-    return int(labels.max())
+    return largest
 
 
 def _encoded(planes: NDArray[Any], dtype: np.dtype[Any], workers: Workers) -> Iterator[bytes]:
     """Compress planes in the thread pool, and yield them in order."""
 
     def encode(number: int) -> bytes:
-        return bytes(imagecodecs.zlibng_encode(planes[number].astype(dtype).tobytes(), LEVEL))
+        plane: Any = np.ascontiguousarray(planes[number], dtype)
+        return bytes(imagecodecs.zlibng_encode(plane, LEVEL))
 
     for start in range(0, len(planes), GROUP):
         yield from workers.map(encode, range(start, min(start + GROUP, len(planes))))
