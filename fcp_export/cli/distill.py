@@ -29,7 +29,16 @@ from fcp_runtime.cli.common import command_line, tqdm_progress
 @click.option("--patches", default=100_000, show_default=True, help="Patch presentations.")
 @click.option("--batch-size", default=8, show_default=True)
 @click.option("--learning-rate", default=2e-3, show_default=True)
-@click.option("--target", type=click.Choice(["soft", "threshold"]), default="soft", show_default=True)
+@click.option(
+    "--target", type=click.Choice(["soft", "threshold"]), default="soft", show_default=True
+)
+@click.option(
+    "--label-share",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Weight of exact labels in the targets; 0: the teacher alone, as in the thesis.",
+)
 @click.option("--validation", default=1 / 3, help="Share of the train rows kept for validation.")
 @click.option("--validate-every", default=500, show_default=True, help="Steps.")
 @click.option("--patience", default=3, show_default=True, help="Stagnant validations; 0: no end.")
@@ -50,6 +59,7 @@ def main(
     batch_size: int,
     learning_rate: float,
     target: str,
+    label_share: float,
     validation: float,
     validate_every: int,
     patience: int,
@@ -95,6 +105,7 @@ def main(
         cache or output / "teacher",
         step=slice_step,
         diameter=default_diameter,
+        label_share=label_share,
         progress=progress,
     )
     held = split_groups((item.slices.group for item in taught), validation)

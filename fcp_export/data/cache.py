@@ -7,15 +7,17 @@ Geometric augmentation moves image and maps together, so the teacher never runs 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from fcp_export.data.slices import SliceSet, slice_sets
+from fcp_export.data.slices import slice_sets
 from fcp_export.teacher import teacher_maps
 from fcp_runtime.io.atomic import replacing
+from fcp_runtime.masks.flows import flows_from_labels
+from fcp_runtime.sampling.sweep import NETWORK_FLOW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fcp_export.architectures.networks import CellposeNet
+    from fcp_export.data.slices import SliceSet
     from fcp_runtime.evaluate.manifest import Row
     from fcp_runtime.workers import Progress
 
@@ -37,7 +40,7 @@ class Taught:
     slices : SliceSet
         The images.
     maps : ndarray of float16, shape (N, 3, H, W)
-        Flow y, flow x (a unit vector is 5), logit.
+        What the student is to say: flow y, flow x (a unit vector is 5), logit.
     """
 
     slices: SliceSet
@@ -60,9 +63,10 @@ def teach(
     *,
     step: int,
     diameter: float | None,
+    label_share: float,
     progress: Progress,
 ) -> list[Taught]:
-    """Return slices and teacher maps of all rows, from the cache where it has them.
+    """Return slices and target maps of all rows, the teacher's from the cache where it has them.
 
     Slices on which the teacher sees no nucleus at all are dropped (thesis, section 3.1).
 
@@ -76,6 +80,8 @@ def teach(
         Where the cache lies; made if need be.
     step, diameter
         As in `slice_sets`.
+    label_share : float
+        Weight of the exact labels in the targets, where a row has them; 0 is the teacher alone.
     progress : Progress
         Counts rows in the stage ``"teacher"``.
     """
@@ -95,10 +101,36 @@ def teach(
                     np.save(file, maps)
             seen = (maps[:, 2] > 0).any((1, 2))
             if seen.any():
-                kept = SliceSet(slices.name, slices.source, slices.group, slices.images[seen])
+                if slices.labels is not None and label_share > 0:
+                    maps = blend(maps, slices.labels, label_share)
+                kept = replace(slices, images=slices.images[seen], labels=None)
                 taught.append(Taught(kept, maps[seen]))
     progress("teacher", len(rows), len(rows))
     return taught
+
+
+def blend(
+    maps: NDArray[np.float16], labels: NDArray[np.int32], share: float
+) -> NDArray[np.float16]:
+    """Mix a teacher's maps with those that exact labels give.
+
+    Flows and probabilities are averaged: where teacher and labels agree the target is sharp, where
+    they do not it says so.
+
+    Parameters
+    ----------
+    maps : ndarray of float16, shape (N, 3, H, W)
+    labels : ndarray of int32, shape (N, H, W)
+    share : float
+        Weight of the labels, 0 to 1.
+    """
+    exact = NETWORK_FLOW * np.stack([flows_from_labels(plane) for plane in labels])
+    teacher = maps.astype(np.float32)
+    flow = (1 - share) * teacher[:, :2] + share * exact
+    probability = (1 - share) / (1 + np.exp(-teacher[:, 2])) + share * (labels > 0)
+    probability = probability.clip(1e-4, 1 - 1e-4)
+    logit = np.log(probability / (1 - probability))
+    return np.concatenate((flow, logit[:, None]), 1).astype(np.float16)
 
 
 def _maps(net: CellposeNet, images: NDArray[np.float16]) -> NDArray[np.float16]:

@@ -38,12 +38,15 @@ class SliceSet:
         Where it comes from; what must stay on one side of a split (an embryo, an organoid).
     images : ndarray of float16, shape (N, H, W)
         Normalised: the percentiles 1 and 99 of the whole image or stack at 0 and 1.
+    labels : ndarray of int32, shape (N, H, W), or None
+        True objects, where the row has them.
     """
 
     name: str
     source: str
     group: str
     images: NDArray[np.float16]
+    labels: NDArray[np.int32] | None = None
 
 
 def slice_sets(row: Row, diam_mean: float, *, step: int, diameter: float | None) -> list[SliceSet]:
@@ -65,7 +68,7 @@ def slice_sets(row: Row, diam_mean: float, *, step: int, diameter: float | None)
     InputError
         If the image cannot be read or its diameter is unknown.
     """
-    from fcp_runtime.io.tiff import read_volume
+    from fcp_runtime.io.tiff import read_labels, read_volume
 
     pixels = read_volume(row.image).pixels
     size = row.diameter_px or diameter
@@ -81,13 +84,18 @@ def slice_sets(row: Row, diam_mean: float, *, step: int, diameter: float | None)
     stack = (stack - low) / (high - low)
     group = f"{row.source}/{row.note}" if row.ndim == 3 else f"{row.source}/{row.image.name}"
     anisotropy = row.anisotropy or 1.0
+    truth = None if row.label is None else read_labels(row.label).reshape(stack.shape)
     sets = []
     for view, axes in VIEWS.items() if row.ndim == 3 else [("XY", VIEWS["XY"])]:
         planes = stack.transpose(axes)[::step]
         row_scale = scale if view == "XY" else scale * anisotropy
         images = resample(planes, row_scale, scale)
+        labels = None
+        if truth is not None:
+            labels = nearest(truth.transpose(axes)[::step], images.shape[1:])
         if min(images.shape[1:]) >= 16:  # thinner slices hold no whole nucleus
-            sets.append(SliceSet(f"{row.source}/{row.image.stem}/{view}", row.source, group, images))
+            name = f"{row.source}/{row.image.stem}/{view}"
+            sets.append(SliceSet(name, row.source, group, images, labels))
     return sets
 
 
@@ -105,6 +113,15 @@ def resample(planes: NDArray[Any], row_scale: float, col_scale: float) -> NDArra
             antialias=min(row_scale, col_scale) < 0.5,  # average over area when shrinking much
         )[0, 0].numpy()
     return out
+
+
+def nearest(planes: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Resample labels (N, H, W) to ``shape``, each pixel from the one that it lies in."""
+    rows, cols = (
+        np.minimum(((np.arange(new) + 0.5) * old / new).astype(int), old - 1)
+        for old, new in zip(planes.shape[1:], shape, strict=True)
+    )
+    return planes[:, rows[:, None], cols].astype(np.int32)
 
 
 def split_groups(groups: Iterable[str], fraction: float) -> set[str]:
