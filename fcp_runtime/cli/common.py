@@ -1,0 +1,113 @@
+"""What the commands share: errors as one line, exit codes, warnings, the progress bar.
+
+Exit codes: 0 done, 1 an input failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fcp_runtime.errors import FcpError, FcpWarning
+from fcp_runtime.workers import silent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fcp_runtime.workers import Progress
+
+
+def command_line(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function fit to be a command: failures become one line on stderr and an exit code.
+
+    Adds the option ``--debug``, which shows the traceback too. Stands below the click decorators.
+
+    Parameters
+    ----------
+    name : str
+        Name of the command, which begins every line.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def guarded(*args: Any, debug: bool, **options: Any) -> None:
+            try:
+                with _warnings_as_lines(name):
+                    function(*args, **options)
+            except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+                raise
+            except KeyboardInterrupt:
+                _say(f"{name}: interrupted")
+                sys.exit(130)
+            except Exception as error:
+                if debug:
+                    raise
+                say_error(name, error)
+                sys.exit(1)
+
+        option = click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+        return option(guarded)
+
+    return decorate
+
+
+def say_error(name: str, error: Exception) -> None:
+    """Print a failure as one line on stderr."""
+    if isinstance(error, FcpError):
+        text = str(error)
+    elif isinstance(error, MemoryError):
+        text = "not enough memory; close other programs or use a smaller image"
+    else:  # not foreseen: name it, for a report
+        text = f"{type(error).__name__}: {error} (unexpected; --debug shows where)"
+    _say(f"{name}: error: {' '.join(text.split())}")
+
+
+def tqdm_progress() -> Progress:
+    """Return a progress callback that draws a bar on stderr, or nothing if that is no terminal."""
+    if not sys.stderr.isatty():
+        return silent
+    from tqdm import tqdm
+
+    bars: dict[str, Any] = {}
+
+    def progress(stage: str, done: int, total: int) -> None:
+        bar = bars.get(stage)
+        if bar is None:
+            bar = bars[stage] = tqdm(total=total, desc=stage, leave=False, file=sys.stderr)
+        bar.update(done - bar.n)
+        if done >= total:
+            bars.pop(stage).close()
+
+    return progress
+
+
+@contextmanager
+def _warnings_as_lines(name: str) -> Iterator[None]:
+    """Show every FcpWarning as one line on stderr; leave other warnings as they are."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
+        if issubclass(category, FcpWarning):
+            _say(f"{name}: warning: {' '.join(str(message).split())}")
+        else:
+            usual(message, category, *rest, **named)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", FcpWarning)
+        warnings.showwarning = show
+        yield
+
+
+def _say(line: str) -> None:
+    """Print a line on stderr, above a progress bar if one is drawn."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        tqdm.write(line, file=sys.stderr)
+    else:
+        click.echo(line, err=True)
