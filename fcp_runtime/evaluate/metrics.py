@@ -260,12 +260,12 @@ def _count_pairs(
 def _gather(keys: NDArray[np.uint64], voxels: NDArray[np.int64]) -> Matching:
     """Add up the planes' pairs."""
     keys, place = np.unique(keys, return_inverse=True)
-    voxels = _total(place, voxels, len(keys))
+    voxels = np.bincount(place, voxels).astype(np.int64)
     first, second = (keys >> HALF).astype(np.int64), (keys & LARGEST_LABEL).astype(np.int64)
     prediction, at_first = np.unique(first, return_inverse=True)
     truth, at_second = np.unique(second, return_inverse=True)
-    first_size = _total(at_first, voxels, len(prediction))
-    second_size = _total(at_second, voxels, len(truth))
+    first_size = np.bincount(at_first, voxels).astype(np.int64)
+    second_size = np.bincount(at_second, voxels).astype(np.int64)
     both = (first > 0) & (second > 0)
     union = first_size[at_first] + second_size[at_second] - voxels
     # background takes index 0 where it occurs
@@ -278,13 +278,6 @@ def _gather(keys: NDArray[np.uint64], voxels: NDArray[np.int64]) -> Matching:
         np.stack([at_first[both] - skip_first, at_second[both] - skip_second], axis=1),
         voxels[both] / union[both],
     )
-
-
-def _total(index: NDArray[np.int64], values: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Add up ``values`` by index, exactly."""
-    total = np.zeros(size, np.int64)
-    np.add.at(total, index, values)
-    return total
 
 
 def _assign(pairs: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[np.int64]:
