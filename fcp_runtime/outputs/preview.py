@@ -30,7 +30,7 @@ def render_preview(
     anisotropy : float
         Spacing of planes divided by spacing of pixels: z is stretched by it.
     intensity : tuple of float or None
-        Pixel values shown black and white; None takes percentiles 1 and 99.8 of what is shown.
+        Pixel values shown black and white; None takes percentiles 1 and 99.95 of what is shown.
 
     Returns
     -------
