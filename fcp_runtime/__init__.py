@@ -1,1 +1,42 @@
-"""Nucleus segmentation in 2-D and 3-D on a CPU, without torch."""
+"""Nucleus segmentation in 2-D and 3-D on a CPU, without torch.
+
+>>> from fcp_runtime import Segmenter
+>>> masks = Segmenter("v3").segment(stack, diameter=25).masks  # doctest: +SKIP
+"""
+
+from fcp_runtime.errors import (
+    FcpError,
+    FcpWarning,
+    InputError,
+    MissingExtraError,
+    ModelError,
+    OutputError,
+    SettingsError,
+)
+from fcp_runtime.fields import Fields
+from fcp_runtime.io.tiff import read_volume, write_labels
+from fcp_runtime.io.volume import Volume
+from fcp_runtime.network.registry import ModelInfo, list_models
+from fcp_runtime.segmenter import Segmentation, Segmenter, reconstruct, segment
+from fcp_runtime.settings import Settings
+
+__all__ = [
+    "FcpError",
+    "FcpWarning",
+    "Fields",
+    "InputError",
+    "MissingExtraError",
+    "ModelError",
+    "ModelInfo",
+    "OutputError",
+    "Segmentation",
+    "Segmenter",
+    "Settings",
+    "SettingsError",
+    "Volume",
+    "list_models",
+    "read_volume",
+    "reconstruct",
+    "segment",
+    "write_labels",
+]

@@ -1,0 +1,208 @@
+"""Estimate the mean object diameter: try a pyramid of scales, take the one that agrees with itself.
+
+At each scale the network looks for objects of a known size on a few informative windows. Where
+the objects it finds are as large as it expects, and cover what is bright, the scale is right.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fcp_runtime.errors import FcpWarning
+from fcp_runtime.masks.reconstruct import masks_from_fields
+from fcp_runtime.sampling.sweep import compute_fields
+from fcp_runtime.sampling.views import VIEW_2D
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from fcp_runtime.network.session import Network
+    from fcp_runtime.sampling.normalize import Intensity
+    from fcp_runtime.settings import Settings
+    from fcp_runtime.workers import Workers
+
+PYRAMID = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Diameters that are tried, as multiples of the network's own."""
+
+WINDOW = 384
+"""Largest edge of a window, network pixels."""
+
+REFINEMENTS = 2
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the network saw at one scale.
+
+    Attributes
+    ----------
+    diameter : float
+        Diameter it was told, input pixels.
+    found : float
+        Median diameter of the objects, input pixels; NaN if there are none.
+    objects : int
+    agreement : float
+        Intersection over union of the objects and the bright pixels.
+    """
+
+    diameter: float
+    found: float
+    objects: int
+    agreement: float
+
+    @property
+    def score(self) -> float:
+        """How well expectation and finding agree, 0 to 1."""
+        if not self.objects:
+            return 0.0
+        octaves = math.log2(self.found / self.diameter)
+        return self.agreement * math.exp(-0.5 * (octaves / 0.7) ** 2)
+
+
+def estimate_diameter(
+    stack: NDArray[Any],
+    network: Network,
+    intensities: Sequence[Intensity | None],
+    settings: Settings,
+    workers: Workers,
+) -> float:
+    """Estimate the diameter of the objects in a plane.
+
+    Parameters
+    ----------
+    stack : ndarray, shape (Z, Y, X)
+        Of a long stack up to three planes are looked at.
+    network : Network
+    intensities : sequence of Intensity or None
+        One for each plane; None marks a plane without signal.
+    settings : Settings
+        Thresholds and tiles.
+    workers : Workers
+
+    Returns
+    -------
+    float
+        Diameter in input pixels. The network's own, with a warning, if no object is found.
+    """
+    planes = informative_planes(stack, intensities)
+    views = [(stack[z], intensities[z]) for z in planes]
+
+    def look(diameter: float) -> Look:
+        return look_at(diameter, views, network, settings, workers)
+
+    extent = 2 * max(stack.shape[1:])  # larger objects than the image are none
+    guesses = [network.diam_mean * step for step in PYRAMID]
+    looks = [look(guess) for guess in guesses if guess <= extent]
+    best = max(looks, key=lambda seen: seen.score)
+    for _ in range(REFINEMENTS):
+        if not best.objects:
+            break
+        again = look(min(max(best.found, 1.0), float(extent)))
+        best = again if again.objects else best
+    if not best.objects:
+        warnings.warn(
+            f"no object found to estimate the diameter from, taken as {network.diam_mean:g} pixels; "
+            "set diameter (--diameter)",
+            FcpWarning,
+            stacklevel=3,
+        )
+        return float(network.diam_mean)
+    return best.found
+
+
+def informative_planes(stack: NDArray[Any], intensities: Sequence[Intensity | None]) -> list[int]:
+    """Choose the brightest plane of each third of a long stack, of a short one the brightest."""
+    signal = [
+        -math.inf if scale is None else float(plane[::4, ::4].mean(dtype=np.float64))
+        for plane, scale in zip(stack, intensities, strict=True)
+    ]
+    parts = np.array_split(np.arange(len(stack)), min(3, 1 + len(stack) // 64))
+    chosen = [int(part[np.argmax([signal[z] for z in part])]) for part in parts]
+    return [z for z in chosen if intensities[z] is not None]
+
+
+def look_at(
+    diameter: float,
+    views: Sequence[tuple[NDArray[Any], Intensity | None]],
+    network: Network,
+    settings: Settings,
+    workers: Workers,
+) -> Look:
+    """Segment one window of each plane as if objects had that diameter."""
+    scale = network.diam_mean / diameter
+    sizes: list[NDArray[np.float64]] = []
+    common = either = 0
+    for plane, intensity in views:
+        if intensity is None:
+            continue
+        window = brightest_window(plane, math.ceil(WINDOW / scale))
+        fields = compute_fields(
+            window[np.newaxis],
+            network,
+            views=(VIEW_2D,),
+            scale=scale,
+            anisotropy=1.0,
+            intensities=[intensity],
+            tile=settings.tile,
+            overlap=settings.overlap,
+            workers=workers,
+        )
+        masks = masks_from_fields(
+            fields,
+            cellprob_threshold=settings.cellprob_threshold,
+            flow_threshold=0.0,
+            min_size=settings.min_size,
+            niter=math.ceil(200 / scale),
+            anisotropy=1.0,
+            workers=workers,
+        )[0]
+        sizes.append(whole_diameters(masks))
+        bright = window > otsu_threshold(window)
+        common += int(np.count_nonzero(bright & (masks > 0)))
+        either += int(np.count_nonzero(bright | (masks > 0)))
+    found = np.concatenate(sizes) if sizes else np.empty(0)
+    median = float(np.median(found)) if found.size else math.nan
+    return Look(diameter, median, found.size, common / max(1, either))
+
+
+def whole_diameters(masks: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return the equivalent diameters of the objects that do not touch the border, or of all."""
+    areas = np.bincount(masks.ravel())
+    border = np.concatenate((masks[0], masks[-1], masks[:, 0], masks[:, -1]))
+    inner = areas.copy()
+    inner[np.unique(border)] = 0
+    for choice in (inner, areas):
+        kept = choice[1:][choice[1:] > 0]
+        if kept.size:
+            break
+    return np.sqrt(4 * kept / math.pi)
+
+
+def brightest_window(plane: NDArray[Any], edge: int) -> NDArray[Any]:
+    """Return the brightest window of at most ``edge`` pixels, on a grid of half its size."""
+    height, width = plane.shape
+    starts = [
+        sorted({*range(0, max(1, n - edge), max(1, edge // 2)), max(0, n - edge)})
+        for n in (height, width)
+    ]
+    windows = [plane[y : y + edge, x : x + edge] for y in starts[0] for x in starts[1]]
+    return max(windows, key=lambda window: float(window[::2, ::2].mean(dtype=np.float64)))
+
+
+def otsu_threshold(pixels: NDArray[Any]) -> float:
+    """Return the threshold that separates two classes of intensity best (Otsu 1979)."""
+    counts, edges = np.histogram(pixels, bins=256)
+    centres = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)
+    above = below[-1] - below
+    sums = np.cumsum(counts * centres)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
+    return float(edges[1 + int(np.nanargmax(between))])

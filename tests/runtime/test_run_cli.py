@@ -1,0 +1,184 @@
+"""``fcp-run`` from the outside: outputs, messages and exit codes."""
+
+from __future__ import annotations
+
+import json
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner
+
+from fcp_runtime.cli.run import main
+from fcp_runtime.phantom import nuclei_image, organoid
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    path = tmp_path_factory.mktemp("in") / "picture.tif"
+    tifffile.imwrite(path, nuclei_image((128, 128), diameter=20, seed=1).image)
+    return path
+
+
+def test_a_stack_gives_masks_a_preview_and_a_summary(tmp_path):
+    phantom = organoid((12, 80, 80), phenotype="compact", diameter=20, anisotropy=2.0, seed=1)
+    stack = tmp_path / "stack.tif"
+    tifffile.imwrite(stack, phantom.image, metadata={"axes": "ZYX"})
+    mask, preview = tmp_path / "mask.tif", tmp_path / "preview.png"
+    done = run(
+        stack, "-o", mask, "--diameter", 20, "--anisotropy", 2, "--preview", preview, "--json"
+    )
+    assert done.exit_code == 0, done.output
+    summary = json.loads(done.stdout)
+    labels = tifffile.imread(mask)
+    assert labels.shape == phantom.image.shape
+    assert summary["objects"] == labels.max() > 0
+    assert summary["anisotropy"] == 2
+    assert summary["diameter"] == 20
+    assert set(summary["seconds"]) >= {"read", "network", "masks", "write"}
+    assert summary["peak_memory_bytes"] > 0
+    assert summary["settings"]["mode"] == "3d"
+    assert imagecodecs.png_decode(preview.read_bytes()).ndim == 3
+
+
+def test_every_setting_has_an_option():
+    from dataclasses import fields
+
+    from fcp_runtime import Settings
+
+    assert {field.name for field in fields(Settings)} <= {option.name for option in main.params}
+
+
+def test_the_settings_are_in_the_mask_file(tmp_path, picture):
+    mask = tmp_path / "mask.tif"
+    assert run(picture, "-o", mask, "--diameter", 20, "--min-size", 21).exit_code == 0
+    with tifffile.TiffFile(mask) as tif:
+        text = str(tif.imagej_metadata) + str(tif.pages[0].description)
+    assert '"min_size": 21' in text
+
+
+def test_the_same_image_gives_the_same_bytes(tmp_path, picture):
+    for name, threads in (("a.tif", 1), ("b.tif", 2)):
+        assert (
+            run(picture, "-o", tmp_path / name, "--diameter", 20, "--threads", threads).exit_code
+            == 0
+        )
+    assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
+
+
+def test_without_a_diameter_the_estimate_is_printed(tmp_path, picture):
+    done = run(picture, "-o", tmp_path / "mask.tif")
+    assert done.exit_code == 0, done.output
+    assert "(estimated)" in done.stdout
+
+
+def test_a_folder_with_a_bad_file_gives_the_others_and_exit_code_1(tmp_path, picture):
+    folder, results = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    results.mkdir()
+    for name in ("a.tif", "c.tif"):
+        (folder / name).write_bytes(picture.read_bytes())
+    (folder / "b.tif").write_bytes(b"no image")
+    done = run(folder, "-o", results, "--diameter", 20, "--json")
+    assert done.exit_code == 1
+    assert sorted(path.name for path in results.iterdir()) == ["a_masks.tif", "c_masks.tif"]
+    assert len(done.stdout.splitlines()) == 2
+    assert "b.tif" in done.stderr
+    assert "1 of 3 inputs failed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b"",
+        b"not an image at all",
+        b"II*\x00\x08\x00\x00\x00\xff\xff",
+        "truncated",
+        "nan",
+        "five axes",
+    ],
+)
+def test_a_bad_file_gives_one_line_exit_code_1_and_no_output(tmp_path, picture, content):
+    path = tmp_path / "bad.tif"
+    if content == "truncated":
+        path.write_bytes(picture.read_bytes()[:5000])
+    elif content == "nan":
+        tifffile.imwrite(path, np.full((20, 20), np.nan, np.float32))
+    elif content == "five axes":
+        tifffile.imwrite(path, np.zeros((2, 2, 2, 8, 8), np.uint8), metadata={"axes": "TZCYX"})
+    elif content is not None:
+        path.write_bytes(content)
+    done = run(path, "-o", tmp_path / "mask.tif")
+    assert done.exit_code == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "bad.tif" in done.stderr
+    assert {file.name for file in tmp_path.iterdir()} <= {"bad.tif"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--diameter", "0"], "diameter"),
+        (["--diameter", "x"], "diameter"),
+        (["--tile", "100"], "tile"),
+        (["--mode", "4d"], "mode"),
+        (["--threads", "0"], "threads"),
+        (["--model", "v99"], "v99"),
+        (["--model", "missing.onnx"], "missing.onnx"),
+        (["--channel", "5"], "channel"),
+        (["--mode", "3d"], "mode"),
+    ],
+)
+def test_an_impossible_option_is_named_and_nothing_is_written(tmp_path, picture, arguments, says):
+    done = run(picture, "-o", tmp_path / "mask.tif", *arguments)
+    assert done.exit_code in (1, 2)
+    assert says in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_arguments_are_usage_errors(tmp_path, picture):
+    assert run().exit_code == 2
+    assert run(picture).exit_code == 2
+    assert run(picture, "-o", tmp_path / "m.tif", "--demo").exit_code == 2
+
+
+def test_an_output_folder_that_is_missing_is_said(tmp_path, picture):
+    done = run(picture, "-o", tmp_path / "none" / "mask.tif", "--diameter", 20)
+    assert done.exit_code == 1
+    assert "none" in done.stderr
+
+
+def test_an_input_is_never_replaced(picture):
+    before = picture.read_bytes()
+    done = run(picture, "-o", picture)
+    assert done.exit_code == 2
+    assert picture.read_bytes() == before
+
+
+def test_two_inputs_of_one_name_are_not_written_over_each_other(tmp_path, picture):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / picture.name).write_bytes(picture.read_bytes())
+    done = run(picture, other / picture.name, "-o", tmp_path)
+    assert done.exit_code == 1
+    assert "picture_masks.tif" in done.stderr
+
+
+def test_an_image_without_signal_gives_an_empty_mask_and_a_warning(tmp_path):
+    path = tmp_path / "flat.tif"
+    tifffile.imwrite(path, np.full((30, 40), 5, np.uint16))
+    done = run(path, "-o", tmp_path / "mask.tif")
+    assert done.exit_code == 0, done.output
+    assert "no signal" in done.stderr
+    assert not tifffile.imread(tmp_path / "mask.tif").any()
+
+
+def test_models_and_version_are_printed():
+    assert "v3" in run("--list-models").stdout
+    assert "fcp-run" in run("--version").stdout

@@ -1,0 +1,197 @@
+"""The whole walk: what a segmentation must be, whatever the threads, dtype or axes."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
+from typing import get_type_hints
+
+import numpy as np
+import pytest
+
+from fcp_runtime import (
+    FcpWarning,
+    InputError,
+    Segmenter,
+    Settings,
+    SettingsError,
+    Volume,
+    reconstruct,
+)
+from fcp_runtime.evaluate.metrics import match
+from fcp_runtime.phantom import nuclei_image, organoid
+from fcp_runtime.settings import Options
+from fcp_runtime.workers import Workers
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    return Segmenter("v3", threads=2)
+
+
+@pytest.fixture(scope="module")
+def stack():
+    return organoid((20, 96, 96), phenotype="compact", diameter=20, anisotropy=2.0, seed=3)
+
+
+def test_options_are_the_settings_without_the_model():
+    assert set(get_type_hints(Options)) == {field.name for field in fields(Settings)} - {"model"}
+
+
+def test_nuclei_of_an_image_are_found(segmenter):
+    image = nuclei_image((256, 256), diameter=22, seed=1)
+    result = segmenter.segment(image.image, diameter=22)
+    assert match(result.masks, image.labels).at(0.5).f1 > 0.8
+
+
+def test_nuclei_of_a_stack_are_found_and_labels_have_no_gaps(segmenter, stack):
+    result = segmenter.segment(stack.image, diameter=20, anisotropy=2.0)
+    assert result.masks.dtype == np.uint16
+    assert np.array_equal(np.unique(result.masks), np.arange(result.count + 1))
+    assert match(result.masks, stack.labels).at(0.5).f1 > 0.5
+
+
+def test_masks_do_not_depend_on_threads(stack):
+    masks = [
+        Segmenter("v3", threads=threads).segment(stack.image, diameter=20, anisotropy=2.0).masks
+        for threads in (1, 2, 3)
+    ]
+    assert masks[0].any()
+    assert np.array_equal(masks[0], masks[1])
+    assert np.array_equal(masks[0], masks[2])
+
+
+def test_one_segmenter_serves_four_threads_at_once(segmenter, stack):
+    with ThreadPoolExecutor(4) as pool:
+        calls = [
+            pool.submit(segmenter.segment, stack.image, diameter=20, anisotropy=2.0)
+            for _ in range(4)
+        ]
+        masks = [call.result().masks for call in calls]
+    assert masks[0].any()
+    assert all(np.array_equal(masks[0], other) for other in masks[1:])
+
+
+def test_eight_and_sixteen_bits_give_the_same_nuclei(segmenter):
+    image = nuclei_image((256, 256), diameter=22, seed=2, bits=16)
+    eight = (image.image.astype(np.float32) * (255 / image.image.max())).round().astype(np.uint8)
+    many = segmenter.segment(image.image, diameter=22).masks
+    few = segmenter.segment(eight, diameter=22).masks
+    assert abs(match(many, image.labels).at(0.5).f1 - match(few, image.labels).at(0.5).f1) <= 0.005
+
+
+@pytest.mark.parametrize("dtype", ["<f8", ">u2", "i2", "f4", ">f4", "i4", "u4"])
+def test_the_type_of_the_pixels_does_not_matter(segmenter, dtype):
+    image = nuclei_image((128, 128), diameter=20, seed=4, bits=8).image
+    expected = segmenter.segment(image, diameter=20).masks
+    assert expected.any()
+    assert np.array_equal(segmenter.segment(image.astype(dtype), diameter=20).masks, expected)
+
+
+def test_planes_by_themselves_equal_images_by_themselves(segmenter, stack):
+    planes = stack.image[6:9]
+    together = segmenter.segment(planes, mode="2d", diameter=20).masks
+    for plane, masks in zip(planes, together, strict=True):
+        alone = segmenter.segment(plane, diameter=20).masks
+        assert np.array_equal(masks > 0, alone > 0)
+
+
+def test_stitching_links_a_nucleus_through_planes(segmenter, stack):
+    planes = segmenter.segment(stack.image, mode="2d", diameter=20)
+    linked = segmenter.segment(stack.image, mode="stitch", diameter=20)
+    assert 0 < linked.count < planes.count
+
+
+def test_kept_fields_give_the_same_masks_again(segmenter, stack):
+    result = segmenter.segment(stack.image, diameter=20, anisotropy=2.0, keep_fields=True)
+    again = reconstruct(result.fields, result.settings, Workers(1))
+    assert np.array_equal(again, result.masks)
+    assert result.flow.shape == (3, *stack.image.shape)
+    assert result.logit.shape == stack.image.shape
+    higher = replace(result.settings, cellprob_threshold=2.0)
+    fewer = reconstruct(result.fields, higher, Workers(1))
+    assert np.count_nonzero(fewer) < np.count_nonzero(again)
+
+
+def test_without_request_no_fields_are_kept(segmenter):
+    result = segmenter.segment(nuclei_image((64, 64), diameter=17, seed=0).image, diameter=17)
+    assert result.fields is None
+    assert result.flow is None
+    assert result.logit is None
+
+
+def test_settings_of_a_result_make_it_again(segmenter, stack):
+    volume = Volume(stack.image, stack.voxel_um, "phantom")
+    result = segmenter.segment(volume)
+    options = {key: value for key, value in result.settings.as_dict().items() if key != "model"}
+    options["percentiles"] = tuple(options["percentiles"])
+    assert np.array_equal(segmenter.segment(stack.image, **options).masks, result.masks)
+    assert result.settings.anisotropy == pytest.approx(2.0)
+
+
+def test_an_image_without_signal_gives_an_empty_mask_and_says_so(segmenter):
+    with pytest.warns(FcpWarning, match="no signal"):
+        result = segmenter.segment(np.full((40, 50), 7, np.uint8), keep_fields=True)
+    assert result.masks.shape == (40, 50)
+    assert result.count == 0
+    assert result.fields.shape == (1, 40, 50)
+
+
+def test_unknown_spacing_of_planes_is_one_and_says_so(segmenter, stack):
+    with pytest.warns(FcpWarning, match="spacing of planes unknown"):
+        result = segmenter.segment(stack.image[:4, :32, :32], diameter=20)
+    assert result.settings.anisotropy == 1.0
+
+
+def test_one_image_cannot_be_segmented_in_three_dimensions(segmenter):
+    with pytest.raises(SettingsError, match="needs a stack"):
+        segmenter.segment(np.eye(20), mode="3d")
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (2, 3, 4, 5), (1, 2, 3, 4, 5), (0, 7), (3, 0, 7)])
+def test_other_axes_are_refused(segmenter, shape):
+    with pytest.raises(InputError):
+        segmenter.segment(np.zeros(shape))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused(segmenter, value):
+    image = np.zeros((20, 20), np.float32)
+    image[3, 4] = value
+    with pytest.raises(InputError, match=r"finite|NaN|inf"):
+        segmenter.segment(image)
+
+
+def test_progress_counts_up_to_the_end(segmenter, stack):
+    seen: dict[str, list[tuple[int, int]]] = {}
+    segmenter.segment(
+        stack.image, diameter=20, anisotropy=2.0,
+        progress=lambda stage, done, total: seen.setdefault(stage, []).append((done, total)),
+    )  # fmt: skip
+    assert "network" in seen
+    for counts in seen.values():
+        assert counts[-1][0] == counts[-1][1]
+        assert counts == sorted(counts)
+
+
+def test_an_interrupt_in_progress_reaches_the_caller(segmenter, stack):
+    def stop(_stage: str, done: int, _total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        segmenter.segment(stack.image, diameter=20, anisotropy=2.0, progress=stop)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"diameter": 0}, {"diameter": -3.0}, {"diameter": float("nan")}, {"anisotropy": 0},
+        {"percentiles": (5, 5)}, {"min_size": -1}, {"tile": 100}, {"overlap": 200}, {"niter": 0},
+        {"mode": "4d"}, {"stitch_threshold": 0}, {"flow_threshold": -1.0},
+        {"cellprob_threshold": float("inf")},
+    ],
+)  # fmt: skip
+def test_impossible_settings_are_refused_and_named(wrong):
+    with pytest.raises(SettingsError, match=next(iter(wrong))):
+        Settings(**wrong)
