@@ -16,7 +16,6 @@ from fcp_runtime.errors import FcpWarning, SettingsError
 from fcp_runtime.fields import Fields
 from fcp_runtime.io.volume import Volume, from_array
 from fcp_runtime.masks.reconstruct import masks_from_fields
-from fcp_runtime.masks.stitch import stitch
 from fcp_runtime.network.registry import load_model
 from fcp_runtime.network.session import Network
 from fcp_runtime.sampling.normalize import Intensity, measure_intensity
@@ -100,6 +99,116 @@ class Segmenter:
         self.network = Network(load_model(model))
 
     def segment(
+        self,
+        image: ArrayLike | Volume,
+        *,
+        keep_fields: bool = False,
+        progress: Progress | None = None,
+        **options: Unpack[Options],
+    ) -> Segmentation:
+        """Segment an image or a stack.
+
+        Parameters
+        ----------
+        image : array_like or Volume, shape (Y, X) or (Z, Y, X)
+            Any real dtype.
+        keep_fields : bool
+            Also return flow and logit.
+        progress : callable or None
+            Called as ``progress(stage, done, total)``.
+        **options
+            Any field of `Settings` but ``model``, such as ``diameter`` and ``anisotropy``.
+
+        Returns
+        -------
+        Segmentation
+
+        Raises
+        ------
+        InputError
+            If the array has other axes, no pixels, or values that are not finite.
+        SettingsError
+            If an option has an impossible value.
+        """
+        volume = image if isinstance(image, Volume) else from_array(image)
+        settings = _settle(Settings(model=self.model, **options), volume)
+        report = progress or silent
+        timings: dict[str, float] = {}
+        stack = volume.pixels if volume.pixels.ndim == 3 else volume.pixels[np.newaxis]
+        with _timed(timings, "intensity"):
+            intensities = _intensities(stack, settings, self.workers)
+        if all(found is None for found in intensities):
+            return _nothing(volume, settings, timings, keep_fields=keep_fields)
+        if settings.diameter is None:
+            with _timed(timings, "diameter"):
+                diameter = estimate_diameter(
+                    stack, self.network, intensities, settings, self.workers
+                )
+            settings = replace(settings, diameter=diameter)
+        scale = self.network.diam_mean / _known(settings.diameter)
+        settings = replace(settings, niter=settings.niter or math.ceil(200 / scale))
+        with _timed(timings, "network"):
+            fields = self._fields(stack, scale, intensities, settings, report)
+        with _timed(timings, "masks"):
+            masks = reconstruct(fields, settings, self.workers, report)
+        return Segmentation(
+            masks.reshape(volume.pixels.shape), settings, timings, fields if keep_fields else None
+        )
+
+    def _fields(
+        self,
+        stack: NDArray[Any],
+        scale: float,
+        intensities: list[Intensity | None],
+        settings: Settings,
+        progress: Progress,
+    ) -> Fields:
+        return compute_fields(
+            stack,
+            self.network,
+            views=VIEWS_3D if settings.mode == "3d" else (VIEW_2D,),
+            scale=scale,
+            anisotropy=_known(settings.anisotropy),
+            intensities=intensities,
+            tile=settings.tile,
+            overlap=settings.overlap,
+            workers=self.workers,
+            progress=progress,
+        )
+
+
+def reconstruct(
+    fields: Fields, settings: Settings, workers: Workers, progress: Progress = silent
+) -> NDArray[np.uint16] | NDArray[np.uint32]:
+    """Turn fields into masks: the second half of the walk, cheap enough to repeat.
+
+    Parameters
+    ----------
+    fields : Fields
+        As kept in a `Segmentation`.
+    settings : Settings
+        Of that segmentation, thresholds changed at will.
+    workers : Workers
+    progress : Progress
+
+    Returns
+    -------
+    ndarray of uint16 or uint32, shape (Z, Y, X)
+    """
+    return masks_from_fields(
+        fields,
+        cellprob_threshold=settings.cellprob_threshold,
+        flow_threshold=settings.flow_threshold,
+        min_size=settings.min_size,
+        niter=int(_known(settings.niter)),
+        anisotropy=_known(settings.anisotropy),
+        workers=workers,
+        stitch_threshold=settings.stitch_threshold if settings.mode == "stitch" else None,
+        progress=progress,
+    )
+
+
+def segment(
         self,
         image: ArrayLike | Volume,
         *,

@@ -130,7 +130,8 @@ def chances(taught: Sequence[Taught]) -> NDArray[np.float64]:
     for source in sorted(set(sources)):
         share = roots * (sources == source)
         chance += share / np.sqrt(share.sum())
-    return chance / chance.sum()
+    total: NDArray[np.float64] = chance / chance.sum()
+    return total
 
 
 def cut(

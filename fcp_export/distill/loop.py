@@ -108,7 +108,8 @@ class Run:
         self.folder = folder
         self.settings = settings
         torch.manual_seed(settings.seed)
-        self.net = build(settings.student, diam_mean).to(memory_format=torch.channels_last)
+        self.net = build(settings.student, diam_mean)
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = build(settings.student, diam_mean).eval()
         self.average.load_state_dict(self.net.state_dict())
         self.optimizer = torch.optim.AdamW(

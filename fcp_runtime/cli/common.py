@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fcp_runtime.errors import FcpError, FcpWarning
+from fcp_runtime.errors import FcpError, FcpWarning, SettingsError
 from fcp_runtime.workers import silent
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def command_line(name: str) -> Callable[[Callable[..., None]], Callable[..., Non
                 if debug:
                     raise
                 say_error(name, error)
-                sys.exit(1)
+                sys.exit(2 if isinstance(error, SettingsError) else 1)
 
         option = click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
         return option(guarded)
