@@ -288,7 +288,7 @@ def _assign(pairs: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[np
     """
     if all(len(np.unique(side)) == len(side) for side in pairs.T):
         return pairs
-    from scipy.sparse import csr_array
+    from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
     (_, first), (_, second) = (np.unique(side, return_inverse=True) for side in pairs.T)
@@ -298,6 +298,6 @@ def _assign(pairs: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[np
     end = np.concatenate([second, columns + own_rows, own_columns, columns + first])
     value = np.ones(len(start))  # 1 for all, for the matcher takes 0 for no edge
     value[: len(pairs)] += weight
-    graph = csr_array((value, (start, end)), shape=(rows + columns, rows + columns))
+    graph = csr_matrix((value, (start, end)), shape=(rows + columns, rows + columns))
     _, partner = min_weight_full_bipartite_matching(graph, maximize=True)
     return np.asarray(pairs[partner[first] == second])

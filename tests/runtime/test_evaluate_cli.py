@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -409,3 +410,17 @@ def test_a_missing_manifest_is_one_line(tmp_path):
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
     assert "none.csv" in result.stderr
+
+
+def test_a_real_model_is_driven_and_its_settings_recorded(folder):
+    cubes = squares([(2, 2, 2), (2, 20, 2)], (12, 32, 32))
+    folder.add("x", cubes, cubes, voxel_um_zyx="1.5x1x1")
+    folder.add("x", cubes[2], cubes[2])
+    model = Path(__file__).parents[1] / "data" / "tiny.onnx"
+    result, summary = evaluate(folder, "--model", model, "--diameter", "12.5", "--threads", "1")
+    assert result.exit_code == 0, result.stderr
+    assert [row["settings"]["mode"] for row in summary["rows"]] == ["3d", "2d"]
+    assert summary["rows"][0]["settings"]["anisotropy"] == 1.5
+    for row in summary["rows"]:
+        assert row["settings"]["diameter"] == 12.5
+        assert 0 < row["network_seconds"] < row["total_seconds"]
