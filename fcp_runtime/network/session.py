@@ -1,0 +1,130 @@
+"""Run a model with onnxruntime on the CPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fcp_runtime.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fcp_runtime.network.registry import Model
+
+
+class Network:
+    """A model that is ready to see tiles, from any number of threads at once.
+
+    One session with one thread of its own serves them all: threads are the caller's, so that the
+    result does not depend on their number.
+
+    Parameters
+    ----------
+    model : Model
+        From `load_model`.
+
+    Attributes
+    ----------
+    info : ModelInfo
+        What is known about the model.
+    diam_mean : float
+        Object diameter that the network expects, in network pixels.
+
+    Raises
+    ------
+    ModelError
+        If the file is not an ONNX model of the documented form.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.info = model.info
+        self.diam_mean = model.info.diam_mean
+        self._session = open_session(model.content, model.info.file)
+
+    def __call__(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return flow down, flow right (a unit vector is 5) and logit of a tile.
+
+        Parameters
+        ----------
+        tile : ndarray of float32, shape (1, 1, H, W)
+            Normalised pixels; H and W are multiples of 8.
+
+        Returns
+        -------
+        ndarray of float32, shape (3, H, W)
+        """
+        output: NDArray[np.float32] = self._session.run(None, {"image": tile})[0][0]
+        return output
+
+
+def open_session(content: bytes, name: str) -> Any:
+    """Return an onnxruntime session of a model of the documented form.
+
+    Parameters
+    ----------
+    content : bytes
+        The ONNX file.
+    name : str
+        Its name, for messages.
+
+    Raises
+    ------
+    ModelError
+        If the file is no ONNX model, keeps weights in another file, or has other inputs and
+        outputs than ``image`` float32 (N, 1, H, W) and one float32 (N, 3, H, W).
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4  # a failure is raised: it need not be printed too
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ModelError(
+            f"{name}: onnxruntime cannot load it; {_reason(error, content)}"
+        ) from error
+    _check_form(session, name)
+    return session
+
+
+def _reason(error: Exception, content: bytes) -> str:
+    """Say in a line what onnxruntime has against a file, and what to do."""
+    if b"\x0a\x08location\x12" in content:  # the key of a tensor's external data
+        return "its weights lie in another file: save it as one file, without external data"
+    return f"is it a whole ONNX file? ({' '.join(str(error).split())[-200:]})"
+
+
+def _check_form(session: Any, name: str) -> None:
+    """Raise ModelError unless inputs and outputs are the documented ones."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if (
+        [node.name for node in inputs] == ["image"]
+        and len(outputs) == 1
+        and _has_form(inputs[0], 1)
+        and _has_form(outputs[0], 3)
+    ):
+        return
+    found = "; ".join(
+        f"{kind} {node.name} {node.type} {node.shape}"
+        for kind, nodes in (("input", inputs), ("output", outputs))
+        for node in nodes
+    )
+    raise ModelError(
+        f"{name}: needed are one input image float32 [N, 1, H, W] and one output float32 "
+        f"[N, 3, H, W] with free H and W, it has {found}"
+    )
+
+
+def _has_form(node: Any, channels: int) -> bool:
+    """Tell whether a node is float32 (N, channels, H, W) with free H and W."""
+    if node.type != "tensor(float)" or len(node.shape) != 4:
+        return False
+    batch, found, height, width = node.shape
+    free = not any(isinstance(size, int) for size in (height, width))
+    return free and found == channels and (batch == 1 or not isinstance(batch, int))
