@@ -1,0 +1,74 @@
+"""Where the pixels of the network's grid lie along one axis of the volume, and back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Taps:
+    """The source pixels that each of ``n`` samples reads along one axis.
+
+    Attributes
+    ----------
+    index : ndarray of uint32, shape (T, n)
+        Source pixels. Unsigned, so that compiled loops need not look for negative indices.
+    weight : ndarray of float32, shape (T, n)
+        Their weights, which sum to 1 over T.
+    """
+
+    index: NDArray[np.uint32]
+    weight: NDArray[np.float32]
+
+
+def network_length(length: int, scale: float) -> int:
+    """Return how many network pixels cover ``length`` input pixels: rounded up, at least 1."""
+    return max(1, math.ceil(length * scale - 1e-6))
+
+
+def taps_to_network(length: int, scale: float, count: int) -> Taps:
+    """Sample ``count`` network pixels from ``length`` input pixels.
+
+    Network pixel i lies at input position ``(i + 0.5) / scale - 0.5``. It is interpolated between
+    its two neighbours, or below scale 0.5 averaged over the ``1 / scale`` pixels it covers.
+    Positions outside the volume read it reflected about its edge (numpy's ``"symmetric"``).
+    """
+    pixel = np.arange(count)
+    if scale >= 0.5:
+        position = (pixel + 0.5) / scale - 0.5
+        low = np.floor(position)
+        source = np.stack([low, low + 1])
+        weight = np.stack([low + 1 - position, position - low])
+    else:
+        begin, end = pixel / scale, (pixel + 1) / scale
+        source = np.floor(begin) + np.arange(math.ceil(1 / scale) + 1)[:, np.newaxis]
+        covered = np.minimum(end, source + 1) - np.maximum(begin, source)
+        weight = np.maximum(covered, 0) * scale
+    return Taps(_reflect(source.astype(np.int64), length), weight.astype(np.float32))
+
+
+def taps_to_input(length: int, scale: float) -> Taps:
+    """Sample ``length`` input pixels from the network pixels that cover them.
+
+    Input pixel j lies at network position ``(j + 0.5) * scale - 0.5``, moved to the nearest pixel
+    centre at either end, and is interpolated between its two neighbours.
+    """
+    last = network_length(length, scale) - 1
+    position = np.clip((np.arange(length) + 0.5) * scale - 0.5, 0, last)
+    low = np.minimum(np.floor(position), max(last - 1, 0))
+    index = np.stack([low, np.minimum(low + 1, last)]).astype(np.uint32)
+    weight = np.stack([low + 1 - position, position - low]).astype(np.float32)
+    return Taps(index, weight)
+
+
+def _reflect(position: NDArray[np.int64], length: int) -> NDArray[np.uint32]:
+    """Fold positions into ``range(length)`` by reflection about the edges of the end pixels."""
+    folded = position % (2 * length)
+    return np.minimum(folded, 2 * length - 1 - folded).astype(np.uint32)

@@ -1,0 +1,126 @@
+"""Lay the network's grid and its tiles over a volume, before any pixel is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from fcp_runtime.sampling.axes import Taps, network_length, taps_to_input, taps_to_network
+from fcp_runtime.sampling.tiles import TileGrid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fcp_runtime.sampling.views import View
+
+
+@dataclass(frozen=True)
+class AxisPlan:
+    """One axis of the slices of a view.
+
+    Attributes
+    ----------
+    length : int
+        Input pixels.
+    grid : TileGrid
+        Tiles over the network pixels that cover them.
+    sample : Taps
+        From input pixels to all network pixels of the tiles.
+    restore : Taps
+        From network pixels back to input pixels.
+    """
+
+    length: int
+    grid: TileGrid
+    sample: Taps
+    restore: Taps
+
+    @classmethod
+    def fit(cls, length: int, scale: float, tile: int, overlap: int) -> Self:
+        """Lay network pixels and tiles over ``length`` input pixels."""
+        grid = TileGrid.fit(network_length(length, scale), tile, overlap)
+        sample = taps_to_network(length, scale, grid.extent)
+        return cls(length, grid, sample, taps_to_input(length, scale))
+
+    def tile_taps(self, tile: int) -> Taps:
+        """Return the taps of the network pixels of one tile."""
+        part = slice(tile * self.grid.stride, tile * self.grid.stride + self.grid.edge)
+        index, weight = self.sample.index[:, part], self.sample.weight[:, part]
+        return Taps(np.ascontiguousarray(index), np.ascontiguousarray(weight))
+
+    def parts(self) -> list[tuple[int, int]]:
+        """Return for each tile the input pixels (begin, end) that it and the one before decide."""
+        last = self.grid.last_tile(self.restore.index[1])
+        edges = np.searchsorted(last, np.arange(self.grid.count + 1)).tolist()
+        return list(pairwise(edges))
+
+
+@dataclass(frozen=True)
+class ViewPlan:
+    """The network's work on one view of a volume.
+
+    Attributes
+    ----------
+    view : View
+        The view.
+    slices : int
+        Its slices.
+    rows, cols : AxisPlan
+        The axes of a slice.
+    """
+
+    view: View
+    slices: int
+    rows: AxisPlan
+    cols: AxisPlan
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of all slices."""
+        return self.slices * self.rows.grid.count * self.cols.grid.count
+
+    @property
+    def tile_pixels(self) -> int:
+        """Network pixels of all tiles."""
+        return self.tiles * self.rows.grid.edge * self.cols.grid.edge
+
+
+def plan(
+    shape: tuple[int, int, int],
+    *,
+    views: Sequence[View],
+    scale: float,
+    anisotropy: float,
+    tile: int,
+    overlap: int,
+) -> list[ViewPlan]:
+    """Lay slices, network pixels and tiles over a volume.
+
+    They depend on nothing but the arguments, so that a volume done in blocks meets the same tiles.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        The volume, (Z, Y, X).
+    views : sequence of View
+        ``VIEWS_3D`` or ``(VIEW_2D,)``.
+    scale : float
+        Network pixels per input pixel (xy): the model's ``diam_mean`` over the diameter.
+    anisotropy : float
+        Spacing of planes divided by spacing of pixels.
+    tile, overlap : int
+        Largest tile edge (a multiple of 8, at least 64) and least overlap, in network pixels.
+    """
+    scales = (scale * anisotropy, scale, scale)
+    return [
+        ViewPlan(
+            view,
+            shape[view.normal],
+            AxisPlan.fit(shape[view.rows], scales[view.rows], tile, overlap),
+            AxisPlan.fit(shape[view.cols], scales[view.cols], tile, overlap),
+        )
+        for view in views
+    ]

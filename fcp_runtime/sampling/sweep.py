@@ -1,0 +1,236 @@
+"""Pixels to fields: the network over every slice of every view."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcp_runtime.fields import FLOW_SCALE, LOGIT_SCALE, VIEWS_PER_FLOW, VIEWS_PER_LOGIT, Fields
+from fcp_runtime.sampling.axes import Taps
+from fcp_runtime.sampling.plan import ViewPlan, plan
+from fcp_runtime.sampling.tiles import add_to_field, blend, gather
+from fcp_runtime.workers import Progress, Workers, silent
+
+if TYPE_CHECKING:
+    from fcp_runtime.sampling.normalize import Intensity
+    from fcp_runtime.sampling.views import View
+
+NETWORK_FLOW = 5.0
+"""Length that the network gives a unit flow vector."""
+
+NetworkCall = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""A tile (1, 1, H, W) to flow down, flow right and logit (3, H, W); called from several threads."""
+
+
+def compute_fields(
+    pixels: NDArray[Any],
+    network: NetworkCall,
+    *,
+    views: Sequence[View],
+    scale: float,
+    anisotropy: float,
+    intensities: Sequence[Intensity | None],
+    tile: int,
+    overlap: int,
+    workers: Workers,
+    progress: Progress = silent,
+) -> Fields:
+    """Return the mean flow and logit of a volume.
+
+    Each view's share is rounded and added by itself, and each voxel has one writer at a time in a
+    fixed order: the fields do not depend on the number of threads.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (Z, Y, X)
+        Input pixels; if they are not contiguous they are copied.
+    network : callable
+        A tile, float32 (1, 1, H, W), to flow down, flow right and logit, float32 (3, H, W). It
+        must bear calls from several threads.
+    views, scale, anisotropy, tile, overlap
+        See `plan`.
+    intensities : sequence of Intensity or None
+        Grey levels that become 0 and 1, one for each plane; the same for all but for ``VIEW_2D``.
+        A plane with None holds no signal: its logit is the lowest there is.
+    workers : Workers
+        Threads.
+    progress : callable
+        Told the stage ``"network"`` and how many bands of tiles are done.
+
+    Returns
+    -------
+    Fields
+        Flow axes z, y, x for ``VIEWS_3D``, y, x for ``VIEW_2D``.
+    """
+    depth, height, width = pixels.shape
+    ndim = views[0].ndim
+    if len(intensities) != depth or (ndim == 3 and len(set(intensities)) != 1):
+        raise ValueError("needed is an intensity for each plane, in 3-D the same for all")
+    fields = Fields.empty((depth, height, width), ndim)
+    for plane, intensity in zip(fields.logit, intensities, strict=True):
+        if intensity is None:
+            plane[:] = np.iinfo(np.int16).min
+    lines = np.ascontiguousarray(pixels).reshape(depth * height, width)
+    plans = plan(
+        (depth, height, width),
+        views=views,
+        scale=scale,
+        anisotropy=anisotropy,
+        tile=tile,
+        overlap=overlap,
+    )
+    sweeps = [_Sweep(part, lines, network, intensities, fields) for part in plans]
+    total = sum(len(sweep.bands()) for sweep in sweeps)
+    done = 0
+    for sweep in sweeps:  # one view after the other: each writes every voxel
+        workers.map(
+            sweep.work, sweep.bands(), stage="network", progress=_after(done, total, progress)
+        )
+        done += len(sweep.bands())
+    return fields
+
+
+def _after(before: int, total: int, progress: Progress) -> Progress:
+    """Report pieces that follow ``before`` others, of ``total``."""
+    return lambda stage, done, _: progress(stage, before + done, total)
+
+
+def _from_left(taps: Taps) -> tuple[int, int, Taps]:
+    """Return the first source pixel, how many there are, and taps that count from the first."""
+    left = int(taps.index.min())
+    span = int(taps.index.max()) + 1 - left
+    return left, span, Taps(taps.index - np.uint32(left), taps.weight)
+
+
+class _Waiting:
+    """Bands of one group of slices that wait for the one before or after them."""
+
+    def __init__(self, count: int) -> None:
+        self._uses = [2] * (count - 1) + [1]  # a band serves its own part and the next
+        self._strips: dict[int, NDArray[np.float32]] = {}
+        self._lock = threading.Lock()
+
+    def add(
+        self, band: int, strip: NDArray[np.float32]
+    ) -> list[tuple[int, NDArray[np.float32] | None, NDArray[np.float32]]]:
+        """Return the parts (band, strip before, strip) that are complete now, and forget them."""
+        with self._lock:
+            self._strips[band] = strip
+            ready = [
+                (part, self._strips.get(part - 1), self._strips[part])
+                for part in (band, band + 1)
+                if part in self._strips and (part == 0 or part - 1 in self._strips)
+            ]
+            for part, _, _ in ready:
+                for used in {max(part - 1, 0), part}:
+                    self._uses[used] -= 1
+                    if not self._uses[used]:
+                        del self._strips[used]
+        return ready
+
+
+class _Sweep:
+    """The network over one view: work is a band, one row of tiles in a group of slices.
+
+    A band is blended along its columns as its tiles are done. Two neighbouring bands share some
+    rows; whichever is done last adds them up and writes, so that threads never wait.
+    """
+
+    def __init__(
+        self,
+        part: ViewPlan,
+        lines: NDArray[Any],
+        network: NetworkCall,
+        intensities: Sequence[Intensity | None],
+        fields: Fields,
+    ) -> None:
+        self.part, self.lines, self.network = part, lines, network
+        self.fields, self.grid = fields, part.rows.grid
+        self.row_taps = [part.rows.tile_taps(n) for n in range(self.grid.count)]
+        self.col_taps = [_from_left(part.cols.tile_taps(n)) for n in range(part.cols.grid.count)]
+        self.row_weights, self.col_weights = self.grid.weights(), part.cols.grid.weights()
+        self.row_parts = part.rows.parts()
+        firsts = range(0, part.slices, part.view.group)
+        planes = firsts if part.view.normal == 0 else [0] * len(firsts)
+        levels = zip(firsts, (intensities[plane] for plane in planes), strict=True)
+        self.levels = {first: level for first, level in levels if level is not None}
+        self.waiting = {first: _Waiting(self.grid.count) for first in self.levels}
+
+    def bands(self) -> list[tuple[int, int]]:
+        """Return the work, (first slice, band), in order; planes without signal have none."""
+        return [(first, band) for first in self.levels for band in range(self.grid.count)]
+
+    def work(self, item: tuple[int, int]) -> None:
+        """Do one band, and write the rows of the volume that are complete with it."""
+        first, band = item
+        strip = self._band(first, band)
+        for part, before, own in self.waiting[first].add(band, strip):
+            if before is not None:  # from the last pixel that is the band before's alone
+                shared, stride = slice(self.grid.margin - 1, self.grid.seam), self.grid.stride
+                own[:, :, shared] += before[:, :, shared.start + stride : shared.stop + stride]
+            self._write(first, part, own)
+
+    def _band(self, first: int, band: int) -> NDArray[np.float32]:
+        """Return the network's output on a band, weighted and blended, (G, 3, H, columns)."""
+        view, cols = self.part.view, self.part.cols.grid
+        slices = min(view.group, self.part.slices - first)
+        level = self.levels[first]
+        strip = np.zeros((slices, 3, self.grid.edge, cols.length), np.float32)
+        tiles = np.empty((slices, 1, 1, self.grid.edge, cols.edge), np.float32)
+        rows = self.row_taps[band]
+        for tile, (left, span, taps) in enumerate(self.col_taps):
+            runs = view.runs(self.fields.shape[1], first, slices, left, span)
+            scratch = np.empty((runs.count, runs.length), np.float32)
+            gather(
+                self.lines,
+                runs.base,
+                runs.step,
+                runs.start,
+                rows.index,
+                rows.weight,
+                taps.index * np.uint32(slices),
+                taps.weight,
+                level.low,
+                1 / (level.high - level.low),
+                scratch,
+                scratch.reshape(-1),
+                tiles[:, 0, 0],
+            )
+            begin, end = tile * cols.stride, min(tile * cols.stride + cols.edge, cols.length)
+            for one, target in zip(tiles, strip, strict=True):
+                weights = self.row_weights[band], self.col_weights[tile]
+                blend(self.network(one), *weights, begin, end, target)
+        return strip
+
+    def _write(self, first: int, part: int, strip: NDArray[np.float32]) -> None:
+        """Add the rows that a band decides to the fields."""
+        view, fields = self.part.view, self.fields
+        depth, height, width = fields.shape
+        rows, cols = self.part.rows.restore, self.part.cols.restore
+        runs = view.runs(height, first, len(strip), 0, self.part.cols.length)
+        scratch = np.empty((2, runs.count, runs.length), np.float32)
+        flow = FLOW_SCALE / VIEWS_PER_FLOW[fields.ndim] / NETWORK_FLOW
+        logit = LOGIT_SCALE / VIEWS_PER_LOGIT[fields.ndim]
+        down, right = view.flow
+        targets = ((fields.flow[down], flow), (fields.flow[right], flow), (fields.logit, logit))
+        for channel, (target, factor) in enumerate(targets):
+            add_to_field(
+                strip,
+                channel,
+                rows.index,
+                rows.weight,
+                part * self.grid.stride,
+                *self.row_parts[part],
+                cols.index,
+                cols.weight,
+                factor,
+                scratch,
+                target.reshape(depth * height, width),
+                runs.base,
+                runs.step,
+                runs.start,
+            )

@@ -1,0 +1,276 @@
+"""Tiles of the network's grid: where they lie, and the kernels that fill and empty them.
+
+The kernels see a volume as lines along X, the memory's fastest axis: an array of shape (Z * Y, X).
+What a slice, or a group of neighbouring slices, needs of it are runs along X (`views.Runs`), so
+that every view reads and writes memory in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from fcp_runtime.kernels import kernel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class TileGrid:
+    """Equal, regularly spaced tiles over one axis of the network's grid, anchored at its origin.
+
+    The last tile may run past the far edge, where pixels are reflected.
+
+    Attributes
+    ----------
+    length : int
+        Network pixels that the tiles cover.
+    count : int
+        Number of tiles.
+    edge : int
+        Pixels of a tile, a multiple of 8.
+    stride : int
+        Pixels from the start of a tile to the start of the next.
+    """
+
+    length: int
+    count: int
+    edge: int
+    stride: int
+
+    @classmethod
+    def fit(cls, length: int, tile: int, overlap: int) -> Self:
+        """Cover ``length`` with as few tiles of at most ``tile`` as overlap by ``overlap`` or more.
+
+        The edge is then the least multiple of 8 that will do, and the overlap as large as it
+        allows. It is never below 2, for the outermost pixel at an inner end is not used.
+
+        Parameters
+        ----------
+        length : int
+            Network pixels to cover.
+        tile : int
+            Largest edge, a multiple of 8 and at least 64.
+        overlap : int
+            Least overlap of neighbours, at most half of ``tile``.
+        """
+        overlap = max(overlap, 2)
+        count = 1 if length <= tile else -((overlap - length) // (tile - overlap))
+        edge = -(-(length + (count - 1) * overlap) // (8 * count)) * 8
+        stride = edge if count == 1 else -((edge - length) // (count - 1))
+        return cls(length, count, edge, stride)
+
+    @property
+    def extent(self) -> int:
+        """Network pixels from the start of the first tile to the end of the last."""
+        return (self.count - 1) * self.stride + self.edge
+
+    @property
+    def margin(self) -> int:
+        """Pixels at an inner end of a tile that are not used.
+
+        At least 1, and so many that at most two tiles have a weight in any two neighbouring pixels
+        before the next tile takes over.
+        """
+        return max(1, self.edge // 2 - self.stride + 1)
+
+    @property
+    def seam(self) -> int:
+        """Pixels at the start of a tile (but the first) to which the one before contributes."""
+        return self.edge - self.stride - self.margin
+
+    def weights(self) -> NDArray[np.float32]:
+        """Return the weight of each pixel of each tile, shape (count, edge).
+
+        Neighbours fade into each other linearly over their overlap; everywhere the weights sum to
+        exactly 1, and at most two tiles (one and the next) have a weight above 0.
+        """
+        weights = np.ones((self.count, self.edge), np.float32)
+        if self.count == 1:
+            return weights
+        margin, seam, stride = self.margin, self.seam, self.stride
+        steps = np.arange(seam - margin, dtype=np.float32)
+        fade = (steps + np.float32(0.5)) / np.float32(max(seam - margin, 1))
+        weights[1:, :margin] = 0
+        weights[1:, margin:seam] = fade
+        weights[:-1, stride + margin : stride + seam] = 1 - fade
+        weights[:-1, stride + seam :] = 0
+        return weights
+
+    def last_tile(self, pixel: NDArray[np.uint32]) -> NDArray[np.int64]:
+        """Return the last tile whose weight at ``pixel`` is above 0; only the one before may be too."""
+        begins = np.arange(1, self.count) * self.stride + self.margin
+        return np.searchsorted(begins, pixel, side="right")
+
+
+@kernel
+def gather(
+    lines: NDArray[Any],
+    base: int,
+    step: int,
+    start: int,
+    row_index: NDArray[np.uint32],
+    row_weight: NDArray[np.float32],
+    col_index: NDArray[np.uint32],
+    col_weight: NDArray[np.float32],
+    low: float,
+    gain: float,
+    scratch: NDArray[np.float32],
+    flat: NDArray[np.float32],
+    tiles: NDArray[np.float32],
+) -> None:
+    """Sample one tile of a group of slices straight from the volume, as ``(v - low) * gain``.
+
+    Rows are interpolated first, run by run, then columns.
+
+    Parameters
+    ----------
+    lines : ndarray, shape (Z * Y, X)
+        The volume, of any real type.
+    base, step, start : int
+        Row r of the slices has its runs in lines ``base + r * step`` and the ones that follow,
+        from x ``start`` (`views.Runs`).
+    row_index, row_weight : ndarray, shape (T, H)
+        Taps of the tile's rows (`axes.Taps`).
+    col_index, col_weight : ndarray, shape (T, W)
+        Taps of the tile's columns; the index counts elements of ``flat`` for the first slice.
+    low, gain : float
+        Grey level that becomes 0, and 1 over the difference to the one that becomes 1.
+    scratch : ndarray of float32, shape (runs, length)
+        One interpolated row.
+    flat : ndarray of float32, shape (runs * length,)
+        The same memory as ``scratch``.
+    tiles : ndarray of float32, shape (G, H, W)
+        Filled.
+    """
+    runs, length = scratch.shape
+    subtract, multiply = np.float32(low), np.float32(gain)
+    for i in range(tiles.shape[1]):
+        for r in range(runs):
+            target = scratch[r]
+            for k in range(length):
+                target[k] = 0
+            for t in range(row_index.shape[0]):
+                weight = multiply * row_weight[t, i]
+                run = lines[base + row_index[t, i] * step + r, start : start + length]
+                for k in range(length):
+                    target[k] += weight * (np.float32(run[k]) - subtract)
+        for g in range(tiles.shape[0]):
+            tile = tiles[g, i]
+            for j in range(tile.shape[0]):
+                tile[j] = 0
+            for t in range(col_index.shape[0]):
+                index, weights = col_index[t], col_weight[t]
+                for j in range(tile.shape[0]):
+                    tile[j] += weights[j] * flat[index[j] + np.uint32(g)]
+
+
+@kernel
+def blend(
+    output: NDArray[np.float32],
+    row_weight: NDArray[np.float32],
+    col_weight: NDArray[np.float32],
+    begin: int,
+    end: int,
+    strip: NDArray[np.float32],
+) -> None:
+    """Add the weighted output of a tile to columns ``begin`` to ``end`` of its band.
+
+    Parameters
+    ----------
+    output : ndarray of float32, shape (3, H, W)
+        Network output; columns past ``end`` are dropped.
+    row_weight, col_weight : ndarray of float32, shape (H,) and (W,)
+        Weights of its rows and columns.
+    strip : ndarray of float32, shape (3, H, N)
+        Changed in place.
+    """
+    for channel in range(output.shape[0]):
+        for i in range(output.shape[1]):
+            source, target, weight = output[channel, i], strip[channel, i, begin:end], row_weight[i]
+            for j in range(target.shape[0]):
+                target[j] += weight * col_weight[j] * source[j]
+
+
+@kernel
+def add_to_field(
+    strip: NDArray[np.float32],
+    channel: int,
+    row_index: NDArray[np.uint32],
+    row_weight: NDArray[np.float32],
+    row_start: int,
+    begin: int,
+    end: int,
+    col_index: NDArray[np.uint32],
+    col_weight: NDArray[np.float32],
+    factor: float,
+    scratch: NDArray[np.float32],
+    field: NDArray[np.int16],
+    base: int,
+    step: int,
+    start: int,
+) -> None:
+    """Sample blended output back onto the input grid and add it, rounded and saturating.
+
+    Columns are interpolated first, once for each network row, then rows.
+
+    Parameters
+    ----------
+    strip : ndarray of float32, shape (G, 3, H, N)
+        Network output of a band of a group of slices.
+    channel : int
+        Channel of it that is added.
+    row_index, row_weight, col_index, col_weight : ndarray, shape (2, n)
+        Taps of the input grid's rows and columns (`axes.Taps`).
+    row_start : int
+        Network row at which the strip begins.
+    begin, end : int
+        Input rows that are written.
+    factor : float
+        Fixed-point units that one unit of network output adds.
+    scratch : ndarray of float32, shape (2, runs, length)
+        Two interpolated network rows.
+    field : ndarray of int16, shape (Z * Y, X)
+        Changed in place.
+    base, step, start : int
+        Row r of the slices has its runs in lines ``base + r * step`` and the ones that follow,
+        from x ``start`` (`views.Runs`).
+    """
+    _, runs, length = scratch.shape
+    along_x = runs == 1 and strip.shape[0] == 1
+    scale = np.float32(factor)
+    lowest, highest = np.float32(-32768), np.float32(32767)
+    done = -1  # scratch holds this network row and the one before
+    for i in range(begin, end):
+        for t in range(2):
+            row = row_index[t, i] - row_start
+            if row <= done:
+                continue
+            done = row
+            if along_x:
+                line, source = scratch[row % 2, 0], strip[0, channel, row]
+                for j in range(length):
+                    line[j] = scale * (
+                        col_weight[0, j] * source[col_index[0, j]]
+                        + col_weight[1, j] * source[col_index[1, j]]
+                    )
+            else:
+                for j in range(runs):
+                    line, left, right = scratch[row % 2, j], col_index[0, j], col_index[1, j]
+                    a, b = scale * col_weight[0, j], scale * col_weight[1, j]
+                    for g in range(length):
+                        line[g] = (
+                            a * strip[g, channel, row, left] + b * strip[g, channel, row, right]
+                        )
+        a, b = row_weight[0, i], row_weight[1, i]
+        upper, lower = (row_index[0, i] - row_start) % 2, (row_index[1, i] - row_start) % 2
+        for r in range(runs):
+            one, two = scratch[upper, r], scratch[lower, r]
+            target = field[base + i * step + r, start : start + length]
+            for k in range(length):
+                share = min(max(np.rint(a * one[k] + b * two[k]), lowest), highest)
+                total = min(max(np.float32(target[k]) + share, lowest), highest)
+                target[k] = np.int16(total)

@@ -1,0 +1,76 @@
+"""The three orthogonal ways a stack is cut into slices for the 2-D network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GROUP = 32
+"""Slices across X that are done together: 32 voxels of 2 bytes fill a cache line."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Where a group of slices lies in a volume seen as lines along X, shape (Z * Y, X).
+
+    Row r of the slices is the runs ``lines[base + r * step + q, start : start + length]``, q from
+    0 to ``count - 1``: one run along the row, or across X one for each column.
+    """
+
+    base: int
+    step: int
+    start: int
+    count: int
+    length: int
+
+
+@dataclass(frozen=True)
+class View:
+    """How slices lie in a stack, and where the flow that the network finds in them belongs.
+
+    Attributes
+    ----------
+    name : str
+        The slice's axes, rows first: ``"XY"`` is named as microscopists do.
+    normal, rows, cols : int
+        Axes of a (Z, Y, X) array: across the slices, down a slice, along its rows.
+    ndim : int
+        Flow axes of the fields this view is meant for: 3 (z, y, x), or 2 (y, x).
+    """
+
+    name: str
+    normal: int
+    rows: int
+    cols: int
+    ndim: int
+
+    @property
+    def flow(self) -> tuple[int, int]:
+        """Axes of ``Fields.flow`` to which the network's first two channels add."""
+        return self.rows - 3 + self.ndim, self.cols - 3 + self.ndim
+
+    @property
+    def group(self) -> int:
+        """Neighbouring slices that are done together."""
+        return GROUP if self.normal == 2 else 1
+
+    def runs(self, height: int, first: int, slices: int, col: int, cols: int) -> Runs:
+        """Return where ``cols`` columns from ``col`` of slices from ``first`` lie.
+
+        ``height`` is the volume's Y; ``slices`` may exceed 1 only across X.
+        """
+        if self.normal == 2:
+            return Runs(base=col, step=height, start=first, count=cols, length=slices)
+        if self.normal == 1:
+            return Runs(base=first, step=height, start=col, count=1, length=cols)
+        return Runs(base=first * height, step=1, start=col, count=1, length=cols)
+
+
+VIEW_2D = View("XY", normal=0, rows=1, cols=2, ndim=2)
+"""Planes by themselves: two flow axes, y and x."""
+
+VIEWS_3D = (
+    View("XY", normal=0, rows=1, cols=2, ndim=3),
+    View("ZY", normal=2, rows=0, cols=1, ndim=3),
+    View("ZX", normal=1, rows=0, cols=2, ndim=3),
+)
+"""The three views whose mean makes the fields of a stack: three flow axes, z, y and x."""
