@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from fcp_runtime.cli.common import command_line, tqdm_progress
-from fcp_runtime.errors import FcpWarning, InputError
+from fcp_runtime.errors import FcpWarning, InputError, SettingsError
 
 
 def run(action, *arguments):
@@ -63,6 +63,9 @@ def test_an_interrupt_exits_with_130():
 
 
 def test_wrong_usage_exits_with_2():
+    result = run(raising(SettingsError("tile must be a multiple of 8")))
+    assert result.exit_code == 2
+    assert result.stderr == "fcp-test: error: tile must be a multiple of 8\n"
     assert run(raising(click.UsageError("no"))).exit_code == 2
     assert run(lambda: None, "--unknown").exit_code == 2
 
