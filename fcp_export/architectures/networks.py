@@ -132,13 +132,17 @@ class ResidualDecoderLevel(nn.Module):
 class PlainDecoderLevel(nn.Module):
     """A transposed convolution (but at the deepest level), then one style unit with the skip map."""
 
-    def __init__(self, spec: Spec, inputs: int, outputs: int, styles: int, *, deepest: bool) -> None:
+    def __init__(
+        self, spec: Spec, inputs: int, outputs: int, styles: int, *, deepest: bool
+    ) -> None:
         super().__init__()
         if not deepest:
             self.up = transposed_convolution(inputs, outputs, separable=spec.separable)
         self.deepest = deepest
         self.conv = nn.Sequential()
-        self.conv.add_module("conv_0", StyleUnit(outputs, outputs, styles, separable=spec.separable))
+        self.conv.add_module(
+            "conv_0", StyleUnit(outputs, outputs, styles, separable=spec.separable)
+        )
 
     def forward(self, x: Tensor, skip: Tensor, style: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, 2 H, 2 W), or to the same size at the deepest."""
@@ -190,7 +194,7 @@ class Decoder(nn.Module):
                 self.doubling[str(index)] = unit
         self.spec = spec
 
-    def double(self, x: Tensor, index: int) -> Tensor:
+    def enlarge(self, x: Tensor, index: int) -> Tensor:
         """Double height and width on the way to level ``index``."""
         if self.spec.up == "interleaved" and index % 2 == 1:
             unit = self.doubling[str(index + 1)]  # of the level that x comes from
@@ -202,7 +206,7 @@ class Decoder(nn.Module):
         x: Tensor = self.up[3](maps[3], maps[3], style)
         for index in (2, 1, 0):
             if self.spec.up != "transposed":
-                x = self.double(x, index)
+                x = self.enlarge(x, index)
             x = self.up[index](x, maps[index], style)
         return x
 
