@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -14,7 +13,28 @@ from fcp_runtime.sampling.tiles import TileGrid
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from fcp_runtime.sampling.views import View
+
+
+@dataclass(frozen=True)
+class Part:
+    """Neighbouring input pixels that one tile and the one before decide.
+
+    Attributes
+    ----------
+    begin : int
+        The first.
+    index : ndarray of int64, shape (2, n)
+        Pixels of the tile that each reads.
+    weight : ndarray of float32, shape (2, n)
+        Their weights.
+    """
+
+    begin: int
+    index: NDArray[np.int64]
+    weight: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -51,11 +71,12 @@ class AxisPlan:
         index, weight = self.sample.index[:, part], self.sample.weight[:, part]
         return Taps(np.ascontiguousarray(index), np.ascontiguousarray(weight))
 
-    def parts(self) -> list[tuple[int, int]]:
-        """Return for each tile the input pixels (begin, end) that it and the one before decide."""
+    def part(self, tile: int) -> Part:
+        """Return the input pixels that one tile and the one before decide."""
         last = self.grid.last_tile(self.restore.index[1])
-        edges = np.searchsorted(last, np.arange(self.grid.count + 1)).tolist()
-        return list(pairwise(edges))
+        begin, end = (int(edge) for edge in np.searchsorted(last, (tile, tile + 1)))
+        index = self.restore.index[:, begin:end].astype(np.int64) - tile * self.grid.stride
+        return Part(begin, index, np.ascontiguousarray(self.restore.weight[:, begin:end]))
 
 
 @dataclass(frozen=True)

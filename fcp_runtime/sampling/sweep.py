@@ -153,7 +153,7 @@ class _Sweep:
         self.row_taps = [part.rows.tile_taps(n) for n in range(self.grid.count)]
         self.col_taps = [_from_left(part.cols.tile_taps(n)) for n in range(part.cols.grid.count)]
         self.row_weights, self.col_weights = self.grid.weights(), part.cols.grid.weights()
-        self.row_parts = part.rows.parts()
+        self.row_parts = [part.rows.part(n) for n in range(self.grid.count)]
         firsts = range(0, part.slices, part.view.group)
         planes = firsts if part.view.normal == 0 else [0] * len(firsts)
         levels = zip(firsts, (intensities[plane] for plane in planes), strict=True)
@@ -210,7 +210,7 @@ class _Sweep:
         """Add the rows that a band decides to the fields."""
         view, fields = self.part.view, self.fields
         depth, height, width = fields.shape
-        rows, cols = self.part.rows.restore, self.part.cols.restore
+        rows, cols = self.row_parts[part], self.part.cols.restore
         runs = view.runs(height, first, len(strip), 0, self.part.cols.length)
         scratch = np.empty((2, runs.count, runs.length), np.float32)
         flow = FLOW_SCALE / VIEWS_PER_FLOW[fields.ndim] / NETWORK_FLOW
@@ -223,14 +223,12 @@ class _Sweep:
                 channel,
                 rows.index,
                 rows.weight,
-                part * self.grid.stride,
-                *self.row_parts[part],
                 cols.index,
                 cols.weight,
                 factor,
                 scratch,
                 target.reshape(depth * height, width),
-                runs.base,
+                runs.base + rows.begin * runs.step,
                 runs.step,
                 runs.start,
             )

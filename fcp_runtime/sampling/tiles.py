@@ -199,11 +199,8 @@ def blend(
 def add_to_field(
     strip: NDArray[np.float32],
     channel: int,
-    row_index: NDArray[np.uint32],
+    row_index: NDArray[np.int64],
     row_weight: NDArray[np.float32],
-    row_start: int,
-    begin: int,
-    end: int,
     col_index: NDArray[np.uint32],
     col_weight: NDArray[np.float32],
     factor: float,
@@ -213,9 +210,9 @@ def add_to_field(
     step: int,
     start: int,
 ) -> None:
-    """Sample blended output back onto the input grid and add it, rounded and saturating.
+    """Sample blended output back onto rows of the input grid and add it, rounded and saturating.
 
-    Columns are interpolated first, once for each network row, then rows.
+    Columns are interpolated first, once for each row of the strip, then rows.
 
     Parameters
     ----------
@@ -223,16 +220,16 @@ def add_to_field(
         Network output of a band of a group of slices.
     channel : int
         Channel of it that is added.
-    row_index, row_weight, col_index, col_weight : ndarray, shape (2, n)
-        Taps of the input grid's rows and columns (`axes.Taps`).
-    row_start : int
-        Network row at which the strip begins.
-    begin, end : int
-        Input rows that are written.
+    row_index : ndarray of int64, shape (2, n)
+        For each input row the row of the strip above it, and below: the next one, or the same.
+    row_weight : ndarray of float32, shape (2, n)
+        Their weights.
+    col_index, col_weight : ndarray, shape (2, m)
+        Taps of the input grid's columns (`axes.Taps`).
     factor : float
         Fixed-point units that one unit of network output adds.
     scratch : ndarray of float32, shape (2, runs, length)
-        Two interpolated network rows.
+        Two interpolated rows of the strip.
     field : ndarray of int16, shape (Z * Y, X)
         Changed in place.
     base, step, start : int
@@ -241,34 +238,31 @@ def add_to_field(
     """
     _, runs, length = scratch.shape
     along_x = runs == 1 and strip.shape[0] == 1
-    scale = np.float32(factor)
-    lowest, highest = np.float32(-32768), np.float32(32767)
-    done = -1  # scratch holds this network row and the one before
-    for i in range(begin, end):
-        for t in range(2):
-            row = row_index[t, i] - row_start
-            if row <= done:
-                continue
-            done = row
+    lowest, highest, scale = np.float32(-32768), np.float32(32767), np.float32(factor)
+    done = -1  # scratch holds this row and the one before
+    for i in range(row_index.shape[1]):
+        upper, lower = row_index[0, i], row_index[1, i]
+        for row in range(max(done + 1, upper), lower + 1):
+            held = scratch[row % 2]
             if along_x:
-                line, source = scratch[row % 2, 0], strip[0, channel, row]
+                line, source = held[0], strip[0, channel, row]
                 for j in range(length):
-                    line[j] = scale * (
+                    line[j] = (
                         col_weight[0, j] * source[col_index[0, j]]
                         + col_weight[1, j] * source[col_index[1, j]]
                     )
             else:
                 for j in range(runs):
-                    line, left, right = scratch[row % 2, j], col_index[0, j], col_index[1, j]
-                    a, b = scale * col_weight[0, j], scale * col_weight[1, j]
+                    line, left, right = held[j], col_index[0, j], col_index[1, j]
+                    a, b = col_weight[0, j], col_weight[1, j]
                     for g in range(length):
                         line[g] = (
                             a * strip[g, channel, row, left] + b * strip[g, channel, row, right]
                         )
-        a, b = row_weight[0, i], row_weight[1, i]
-        upper, lower = (row_index[0, i] - row_start) % 2, (row_index[1, i] - row_start) % 2
+        done = lower
+        a, b = scale * row_weight[0, i], scale * row_weight[1, i]
         for r in range(runs):
-            one, two = scratch[upper, r], scratch[lower, r]
+            one, two = scratch[upper % 2, r], scratch[lower % 2, r]
             target = field[base + i * step + r, start : start + length]
             for k in range(length):
                 share = min(max(np.rint(a * one[k] + b * two[k]), lowest), highest)

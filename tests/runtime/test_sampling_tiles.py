@@ -111,25 +111,10 @@ def test_blend_adds_the_weighted_columns_that_fit():
 
 def add(strip, factor, field):
     """Add channel 0 of a strip of one slice, whose grid is the input's."""
-    taps = taps_to_input(field.shape[0], 1.0), taps_to_input(field.shape[1], 1.0)
+    rows, cols = taps_to_input(field.shape[0], 1.0), taps_to_input(field.shape[1], 1.0)
     scratch = np.empty((2, 1, field.shape[1]), np.float32)
-    add_to_field(
-        strip[None, None],
-        0,
-        taps[0].index,
-        taps[0].weight,
-        0,
-        0,
-        field.shape[0],
-        taps[1].index,
-        taps[1].weight,
-        factor,
-        scratch,
-        field,
-        0,
-        1,
-        0,
-    )
+    taps = (rows.index.astype(np.int64), rows.weight, cols.index, cols.weight)
+    add_to_field(strip[None, None], 0, *taps, factor, scratch, field, 0, 1, 0)
 
 
 def test_fields_round_to_the_nearest_and_saturate():
