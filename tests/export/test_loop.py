@@ -1,0 +1,235 @@
+"""A training run: rules of its schedule, resuming, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import formula
+import numpy as np
+import pytest
+import tifffile
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+from test_patches import disc, taught
+
+from fcp_export.cli.distill import main
+from fcp_export.data import patches
+from fcp_export.data.patches import PLAIN, Augmentation, Batch, Sampler
+from fcp_export.distill import loop
+from fcp_export.distill.loop import DistillSettings, Run, learning_rate, stop_early
+from fcp_runtime.errors import InputError
+from fcp_runtime.workers import silent
+
+SETTINGS = DistillSettings("v3", patches=12, batch_size=2, validate_every=2, patience=0, seed=4)
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    """Small patches and few of them: what is tested does not depend on either."""
+    monkeypatch.setattr(patches, "PATCH_EDGES", (24, 32))
+    monkeypatch.setattr(loop, "VALIDATION_BATCHES", 2)
+
+
+@pytest.fixture
+def samplers():
+    source = [taught(*disc((60, 64), (30.0, 33.0), 12.0))]
+    return Sampler(source, Augmentation(), 2), Sampler(source, PLAIN, 2)
+
+
+def start(folder, settings=SETTINGS, *, resume=False) -> Run:
+    return Run(folder, settings, 17.0, resume=resume)
+
+
+def records(folder) -> list[dict]:
+    lines = (folder / "log.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+def interrupt_at(step):
+    def progress(stage, done, total):
+        if done == step:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, samplers, step):
+    start(tmp_path / "whole").train(*samplers, silent)
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path / "parts").train(*samplers, interrupt_at(step))
+    assert not (tmp_path / "parts" / "student.safetensors").exists()
+    run = start(tmp_path / "parts", resume=True)
+    assert run.step == step
+    run.train(*samplers, silent)
+    whole, parts = (load_file(tmp_path / n / "student.safetensors") for n in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(parts[name], value) for name, value in whole.items())
+    assert [r["validation_iou"] for r in records(tmp_path / "whole")] == [
+        r["validation_iou"] for r in records(tmp_path / "parts")
+    ]
+
+
+def test_training_learns_and_logs(tmp_path, samplers):
+    settings = replace(SETTINGS, patches=160, validate_every=40, average=0.9, learning_rate=1e-2)
+    net = start(tmp_path, settings).train(*samplers, silent)
+    log = records(tmp_path)
+    assert [entry["step"] for entry in log] == [40, 80]
+    assert [entry["patches"] for entry in log] == [80, 160]
+    assert log[1]["validation_loss"] < 0.9 * log[0]["validation_loss"]
+    assert log[1]["train_loss"] < 0.9 * log[0]["train_loss"]
+    student = load_file(tmp_path / "student.safetensors")
+    assert student["diam_mean"].tolist() == [17.0]
+    assert torch.equal(student["output.2.pointwise.bias"], net.output[2].pointwise.bias)
+    assert json.loads((tmp_path / "settings.json").read_text())["student"] == "v3"
+
+
+def test_the_same_seed_gives_the_same_student(tmp_path, samplers):
+    one, two, other = (
+        start(tmp_path / name, replace(SETTINGS, patches=4, seed=seed)).train(*samplers, silent)
+        for name, seed in (("one", 4), ("two", 4), ("other", 5))
+    )
+    name = "output.2.pointwise.weight"
+    assert torch.equal(one.state_dict()[name], two.state_dict()[name])
+    assert not torch.equal(one.state_dict()[name], other.state_dict()[name])
+
+
+def test_a_run_is_not_overwritten_and_keeps_its_settings(tmp_path, samplers):
+    start(tmp_path).train(*samplers, silent)
+    with pytest.raises(InputError, match="holds a run already; add --resume"):
+        start(tmp_path)
+    with pytest.raises(InputError, match="its run has another learning_rate, seed"):
+        start(tmp_path, replace(SETTINGS, learning_rate=1e-3, seed=1), resume=True)
+
+
+def test_a_run_may_be_prolonged(tmp_path, samplers):
+    start(tmp_path).train(*samplers, silent)
+    run = start(tmp_path, replace(SETTINGS, patches=20), resume=True)
+    assert run.step == 6
+    run.train(*samplers, silent)
+    assert records(tmp_path)[-1]["step"] == 10
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_a_step_whose_gradient_is_not_finite_is_left_out(tmp_path, value):
+    run = start(tmp_path)
+    before = {name: v.clone() for name, v in run.net.named_parameters()}
+    images = torch.rand(2, 2, 16, 16)
+    maps = torch.zeros(2, 3, 16, 16)
+    maps[0, 0, 3, 3] = value
+    assert math.isnan(run._learn(Batch(images, maps, torch.ones(2, 1, 16, 16))))
+    assert run.skipped == 1
+    assert all(torch.equal(v, before[name]) for name, v in run.net.named_parameters())
+    assert not run.optimizer.state
+    loss = run._learn(Batch(images, torch.zeros(2, 3, 16, 16), torch.ones(2, 1, 16, 16)))
+    assert math.isfinite(loss)
+    assert run.skipped == 1
+
+
+def test_skipped_steps_are_counted_in_the_log(tmp_path, samplers):
+    class Broken(Sampler):
+        def batch(self, rng):
+            batch = super().batch(rng)
+            batch.maps[:, 0, 0, 0] = math.inf
+            batch.inside[:, 0, 0, 0] = 1
+            return batch
+
+    train = Broken(samplers[0].taught, Augmentation(), 2)
+    settings = replace(SETTINGS, patches=4)
+    with pytest.warns(RuntimeWarning, match="empty slice"):  # no step had a loss
+        start(tmp_path, settings).train(train, samplers[1], silent)
+    assert records(tmp_path)[-1]["skipped_steps"] == 2
+
+
+def test_bfloat16_training_stays_finite(tmp_path, samplers):
+    net = start(tmp_path, replace(SETTINGS, bfloat16=True)).train(*samplers, silent)
+    assert all(torch.isfinite(value).all() for value in net.state_dict().values())
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience", "stop"),
+    [
+        ([], 3, False),
+        ([0.5], 3, False),
+        ([0.1, 0.9, 0.84], 3, True),  # fell by more than 5 points
+        ([0.1, 0.9, 0.86], 3, False),
+        ([0.9, 0.86, 0.87, 0.88], 3, True),  # three validations without a better one
+        ([0.9, 0.86, 0.87], 3, False),
+        ([0.9, 0.9005, 0.9008, 0.9009], 3, True),  # a tenth of a point is no progress
+        ([0.9, 0.9005, 0.9008, 0.912], 3, False),
+        ([0.8, 0.9, 0.9, 0.9], 3, False),  # one of the three was better
+        ([0.8, 0.9, 0.9, 0.9, 0.9], 3, True),
+        ([0.9, 0.1], 0, False),  # never
+    ],
+)
+def test_training_stops_after_a_fall_or_stagnation(scores, patience, stop):
+    assert stop_early(scores, patience) is stop
+
+
+def test_a_stagnant_run_stops_and_leaves_a_student(tmp_path, samplers, monkeypatch):
+    settings = replace(SETTINGS, patches=100, patience=2)
+    monkeypatch.setattr(
+        Run, "_validate", lambda *_: {"validation_loss": 1.0, "validation_iou": 0.5}
+    )
+    start(tmp_path, settings).train(*samplers, silent)
+    assert [entry["step"] for entry in records(tmp_path)] == [2, 4, 6]
+    assert (tmp_path / "student.safetensors").exists()
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero():
+    settings = DistillSettings("v3", patches=8000, batch_size=8, learning_rate=2e-3)
+    rates = [learning_rate(settings, step) for step in range(settings.steps + 1)]
+    assert rates[0] == pytest.approx(2e-3 / 200, rel=1e-3)
+    assert np.argmax(rates) == 199
+    assert rates[500] == pytest.approx(1e-3)
+    assert rates[-1] == pytest.approx(0, abs=1e-12)
+    assert (np.diff(rates[200:]) < 0).all()
+
+
+@pytest.fixture
+def manifest(tmp_path, make_net):
+    """Three train images, a dev image and one whose split only contains the word, and a teacher."""
+    rows = ["split,source,image,label,ndim,diameter_px,voxel_um_zyx"]
+    splits = ["train2d", "train2d", "train3d", "dev2d", "nottrain"]
+    for index, split in enumerate(splits):
+        image = 4000 * formula.uniform(f"image {index}", (40, 48))
+        tifffile.imwrite(tmp_path / f"{split}{index}.tif", image.astype(np.uint16))
+        rows.append(f"{split},made,{split}{index}.tif,,2,17,")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+    net = make_net("cellpose")
+    net.output[2].bias.data[2] = 30  # it sees a nucleus everywhere
+    torch.save(net.state_dict(), tmp_path / "teacher.pt")
+    return tmp_path / "manifest.csv"
+
+
+def distil(manifest, folder, *more):
+    arguments = [
+        "--student", "v3", "--teacher", manifest.with_name("teacher.pt"), "--manifest", manifest,
+        "-o", folder, "--patches", "2", "--batch-size", "1", "--validate-every", "1", *more,
+    ]  # fmt: skip
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_the_command_trains_on_train_rows_only(manifest, tmp_path):
+    done = distil(manifest, tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    rows = json.loads((tmp_path / "run" / "rows.json").read_text())
+    names = [name.rsplit("/")[-1] for name in rows["images"]]
+    assert names == ["train2d0.tif", "train2d1.tif", "train3d2.tif"]
+    assert len(rows["validation_groups"]) == 1
+    assert not any("dev" in group for group in rows["validation_groups"])
+    assert len(list((tmp_path / "run" / "teacher").glob("*.npy"))) == 3
+    assert [entry["step"] for entry in records(tmp_path / "run")] == [1, 2]
+    assert (tmp_path / "run" / "student.safetensors").exists()
+
+
+def test_the_command_goes_on_only_when_asked(manifest, tmp_path):
+    assert distil(manifest, tmp_path / "run").exit_code == 0
+    refused = distil(manifest, tmp_path / "run")
+    assert refused.exit_code == 1
+    assert "add --resume" in refused.stderr
+    assert distil(manifest, tmp_path / "run", "--resume", "--patches", "3").exit_code == 0
+    assert records(tmp_path / "run")[-1]["step"] == 3

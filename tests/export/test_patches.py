@@ -1,0 +1,184 @@
+"""Patches: geometry moves image and maps together, noise changes the image only."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from fcp_export.data.cache import Taught
+from fcp_export.data.patches import (
+    PLAIN,
+    Augmentation,
+    Sampler,
+    chances,
+    cut,
+    degrade,
+    gaussian_blur,
+)
+from fcp_export.data.slices import SliceSet
+
+SEEDS = range(12)
+
+
+def disc(shape=(140, 150), centre=(66.0, 81.0), radius=22.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """An image of one disc, and maps whose flow points to its centre with length 5."""
+    rows, cols = np.indices(shape)
+    dy, dx = centre[0] - rows, centre[1] - cols
+    distance = np.hypot(dy, dx)
+    flow = 5 * np.stack((dy, dx)) / np.maximum(distance, 1e-6)
+    maps = np.concatenate((flow, (radius - distance)[None]))
+    image = (distance < radius).astype(np.float32)
+    return torch.from_numpy(image), torch.from_numpy(maps.astype(np.float32))
+
+
+def taught(image: torch.Tensor, maps: torch.Tensor, source: str = "disc") -> Taught:
+    images = image.numpy().astype(np.float16)[None]
+    slices = SliceSet(f"{source}/image", source, source, images)
+    return Taught(slices, maps.numpy().astype(np.float16)[None])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_flows_still_point_to_the_centre_of_a_moved_disc(seed):
+    _, maps, inside = cut(*disc(), 128, np.random.default_rng(seed), 1.3)
+    flow, logit = maps[:2].numpy(), maps[2].numpy()
+    whole = inside[0].numpy() > 0
+    # the logit is the distance to the rim: its plane-free peak is the moved centre
+    peak = np.array(np.unravel_index(np.where(whole, logit, -np.inf).argmax(), logit.shape))
+    rows, cols = np.indices(logit.shape)
+    towards = np.stack((peak[0] - rows, peak[1] - cols)).astype(float)
+    distance = np.hypot(*towards)
+    here = whole & (distance > 8)
+    assert here.sum() > 2000
+    cosine = (flow * towards).sum(0)[here] / (distance[here] * np.hypot(*flow)[here])
+    assert cosine.min() > 0.98
+    np.testing.assert_allclose(np.hypot(*flow)[here], 5, atol=0.1)
+
+
+def twin_coordinates(rng, shape, edge, zoom):
+    """Draw as `cut` does; return where in the image each pixel of the patch lies, and the turn."""
+    angle = rng.uniform(0, 2 * math.pi)
+    scale = zoom ** rng.uniform(-1, 1)
+    mirror = rng.choice((-1.0, 1.0))
+    rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    turn = rotation @ np.diag((1.0, mirror))
+    centre = np.array(
+        [
+            length / 2 + rng.uniform(-0.5, 0.5) * max(0.0, length - 0.8 * edge / scale)
+            for length in shape
+        ]
+    )
+    u = np.indices((edge, edge)) + 0.5 - edge / 2
+    # pixel i covers i to i + 1, so its middle is at i + 0.5
+    return np.tensordot(turn / scale, u, 1) + centre[:, None, None] - 0.5, turn
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("edge", [96, 192])
+def test_a_patch_equals_the_image_sampled_by_scipy(seed, edge):
+    shape = (130, 170)
+    noise = np.random.default_rng(99)
+    image = ndimage.gaussian_filter(noise.standard_normal(shape), 2).astype(np.float32)
+    maps = ndimage.gaussian_filter(noise.standard_normal((3, *shape)), (0, 2, 2)).astype(np.float32)
+    found = cut(torch.from_numpy(image), torch.from_numpy(maps), edge, np.random.default_rng(seed), 1.3)  # fmt: skip
+    pixels, moved, inside = (part.numpy() for part in found)
+    at, turn = twin_coordinates(np.random.default_rng(seed), shape, edge, 1.3)
+
+    def sample(array):
+        return ndimage.map_coordinates(array, at, order=1, mode="reflect")
+
+    within = np.all([(at[i] > 0.01) & (at[i] < shape[i] - 1.01) for i in (0, 1)], axis=0)
+    beyond = np.any([(at[i] < -0.01) | (at[i] > shape[i] - 0.99) for i in (0, 1)], axis=0)
+    assert (inside[0][within] == 1).all()
+    assert (inside[0][beyond] == 0).all()
+    # also beyond the border, where the image goes on reflected
+    np.testing.assert_allclose(pixels[0], sample(image), atol=2e-4)
+    flow = np.stack([sample(maps[0]), sample(maps[1])])
+    turned = np.tensordot(turn.T, flow, 1)
+    np.testing.assert_allclose(moved[:2, within], turned[:, within], atol=2e-4)
+    np.testing.assert_allclose(moved[2][within], sample(maps[2])[within], atol=2e-4)
+
+
+def test_noise_leaves_maps_alone_and_changes_the_image():
+    source = [taught(*disc())]
+    plain = Sampler(source, PLAIN, 1)
+    noisy = Sampler(source, Augmentation(scale=1.0), 1)
+    changed = 0
+    for seed in SEEDS:
+        one = plain.batch(np.random.default_rng(seed))
+        two = noisy.batch(np.random.default_rng(seed))
+        assert torch.equal(one.maps, two.maps)
+        assert torch.equal(one.inside, two.inside)
+        changed += not torch.equal(one.images, two.images)
+    assert changed > len(SEEDS) / 2
+
+
+def test_plain_patches_are_not_degraded():
+    image = torch.rand(1, 32, 32)
+    assert degrade(image, np.random.default_rng(0), PLAIN) is image
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_degrading_keeps_numbers_finite_and_structure_visible(seed):
+    image, _ = disc()
+    image = image[None, 20:116, 40:136] - 0.1  # background below zero, as percentiles leave it
+    found = degrade(image, np.random.default_rng(seed), Augmentation())
+    assert found.shape == image.shape
+    assert found.dtype == torch.float32
+    assert np.corrcoef(found.ravel(), image.ravel())[0, 1] > 0.7
+
+
+def test_a_seed_determines_a_batch():
+    sampler = Sampler([taught(*disc())], Augmentation(), 2)
+    one, again, other = (sampler.batch(np.random.default_rng(seed)) for seed in (5, 5, 6))
+    for field in ("images", "maps", "inside"):
+        assert torch.equal(getattr(one, field), getattr(again, field))
+    assert one.images.shape != other.images.shape or not torch.equal(one.images, other.images)
+
+
+def test_a_batch_has_the_form_that_networks_take():
+    batch = Sampler([taught(*disc())], Augmentation(), 3).batch(np.random.default_rng(1))
+    edge = batch.images.shape[-1]
+    assert edge in (96, 128, 160, 192, 224, 256)
+    assert batch.images.shape == (3, 2, edge, edge)
+    assert batch.maps.shape == (3, 3, edge, edge)
+    assert batch.inside.shape == (3, 1, edge, edge)
+    assert not batch.images[:, 1].any()
+    assert set(batch.inside.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_patches_of_background_are_drawn_again():
+    """One small disc in a wide image: a patch drawn once would mostly miss it."""
+    source = [taught(*disc((400, 400), (200.0, 200.0), 12.0))]
+    sampler = Sampler(source, PLAIN, 4)
+    batches = [sampler.batch(np.random.default_rng(seed)) for seed in range(6)]
+    patches = [pair for batch in batches for pair in zip(batch.maps, batch.inside, strict=True)]
+    once = [
+        cut(*disc((400, 400), (200.0, 200.0), 12.0), 128, np.random.default_rng(seed), 1.0)[1:]
+        for seed in range(24)
+    ]
+    seen, by_chance = (
+        [bool((maps[2] * inside[0] > 0).any()) for maps, inside in pairs]
+        for pairs in (patches, once)
+    )
+    assert all(seen)
+    assert np.mean(by_chance) < 0.7
+
+
+def test_chances_follow_square_roots():
+    """Two images of one source, one of them four times as large, and a lone one of another."""
+    sets = [((20, 20), "a"), ((40, 40), "a"), ((20, 20), "b")]
+    items = [taught(torch.zeros(shape), torch.zeros(3, *shape), source) for shape, source in sets]
+    shares = np.array([20 / math.sqrt(60), 40 / math.sqrt(60), math.sqrt(20)])
+    np.testing.assert_allclose(chances(items), shares / shares.sum())
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2 / 3])
+def test_blur_equals_that_of_scipy(sigma):
+    image = np.random.default_rng(0).random((1, 24, 30), np.float32)
+    wanted = ndimage.gaussian_filter(image[0], sigma, mode="mirror", radius=math.ceil(3 * sigma))
+    found = gaussian_blur(torch.from_numpy(image), sigma)[0].numpy()
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
