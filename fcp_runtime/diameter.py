@@ -34,6 +34,9 @@ PYRAMID = (0.5, 1.0, 2.0, 4.0, 8.0)
 WINDOW = 384
 """Largest edge of a window, network pixels."""
 
+MIN_SIZE = 15
+"""Pixels of the smallest object that counts."""
+
 REFINEMENTS = 2
 
 
@@ -143,11 +146,14 @@ def look_at(
         if intensity is None:
             continue
         window = brightest_window(plane, math.ceil(WINDOW / scale))
+        # a coarse look needs no fine pixels
+        factor = max(1, min(math.floor(1 / scale), min(window.shape) // 8))
+        window = shrink(window, factor)
         fields = compute_fields(
             window[np.newaxis],
             network,
             views=(VIEW_2D,),
-            scale=scale,
+            scale=scale * factor,
             anisotropy=1.0,
             intensities=[intensity],
             tile=settings.tile,
@@ -158,12 +164,12 @@ def look_at(
             fields,
             cellprob_threshold=settings.cellprob_threshold,
             flow_threshold=0.0,
-            min_size=settings.min_size,
-            niter=math.ceil(200 / scale),
+            min_size=MIN_SIZE,
+            niter=math.ceil(200 / (scale * factor)),
             anisotropy=1.0,
             workers=workers,
         )[0]
-        sizes.append(whole_diameters(masks))
+        sizes.append(factor * whole_diameters(masks))
         bright = window > otsu_threshold(window)
         common += int(np.count_nonzero(bright & (masks > 0)))
         either += int(np.count_nonzero(bright | (masks > 0)))
@@ -194,6 +200,15 @@ def brightest_window(plane: NDArray[Any], edge: int) -> NDArray[Any]:
     ]
     windows = [plane[y : y + edge, x : x + edge] for y in starts[0] for x in starts[1]]
     return max(windows, key=lambda window: float(window[::2, ::2].mean(dtype=np.float64)))
+
+
+def shrink(window: NDArray[Any], factor: int) -> NDArray[Any]:
+    """Average blocks of ``factor`` times ``factor`` pixels; an incomplete last block is left out."""
+    height, width = (n // factor for n in window.shape)
+    if factor == 1:
+        return window
+    blocks = window[: height * factor, : width * factor].reshape(height, factor, width, factor)
+    return blocks.mean((1, 3), dtype=np.float32)
 
 
 def otsu_threshold(pixels: NDArray[Any]) -> float:

@@ -95,12 +95,12 @@ def main(
     list_models: bool,
     **options: Any,
 ) -> None:
-    r"""Segment nuclei in images and stacks (TIFF) on the CPU.
+    """Segment nuclei in images and stacks (TIFF) on the CPU.
 
     \b
     fcp-run stack.tif -o mask.tif
     fcp-run --demo -o demo_masks.tif --preview demo.png
-    """
+    """  # noqa: D301 - the mark for click is the control character itself
     if list_models:
         show_models()
         return

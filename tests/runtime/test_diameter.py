@@ -1,0 +1,112 @@
+"""The diameter estimate, on phantoms of known size and on real images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fcp_runtime import FcpWarning, Segmenter
+from fcp_runtime.diameter import (
+    brightest_window,
+    informative_planes,
+    otsu_threshold,
+    shrink,
+    whole_diameters,
+)
+from fcp_runtime.evaluate.manifest import read_manifest
+from fcp_runtime.io.tiff import read_volume
+from fcp_runtime.phantom import nuclei_image
+from fcp_runtime.sampling.normalize import Intensity
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    return Segmenter("v3")
+
+
+@pytest.mark.parametrize("diameter", [14, 30, 60])
+def test_the_size_of_phantom_nuclei_is_found(segmenter, diameter):
+    image = nuclei_image((320, 320), diameter=diameter, seed=5)
+    areas = np.bincount(image.labels.ravel())[1:]
+    true = np.median(np.sqrt(4 * areas[areas > 0] / np.pi))
+    assert segmenter.segment(image.image).diameter == pytest.approx(true, rel=0.25)
+
+
+def test_the_estimate_does_not_depend_on_threads():
+    image = nuclei_image((200, 200), diameter=24, seed=6).image
+    found = {Segmenter("v3", threads=threads).segment(image).diameter for threads in (1, 2, 3)}
+    assert len(found) == 1
+
+
+def test_without_objects_the_diameter_is_the_networks_own_and_this_is_said(segmenter):
+    image = np.zeros((64, 64), np.float32)
+    image[:2] = 1e-3  # enough to be no flat image, too little to be a nucleus
+    with pytest.warns(FcpWarning, match="no object found"):
+        assert segmenter.segment(image).diameter == segmenter.network.diam_mean
+
+
+def test_most_real_images_are_estimated_within_a_quarter(segmenter, fcp_data):
+    rows = [row for row in read_manifest(fcp_data / "manifest.csv") if row.split == "dev2d"]
+    ratios = [
+        segmenter.segment(read_volume(row.image)).diameter / row.diameter_px for row in rows[::5]
+    ]
+    assert np.mean(np.abs(np.array(ratios) - 1) <= 0.25) >= 0.8
+
+
+def test_diameters_leave_out_objects_at_the_border():
+    masks = np.zeros((60, 60), np.int32)
+    rows, cols = np.mgrid[:60, :60]
+    masks[(rows - 30) ** 2 + (cols - 30) ** 2 <= 10**2] = 1
+    masks[:3, :3] = 2
+    assert whole_diameters(masks) == pytest.approx([20], rel=0.03)
+    assert whole_diameters(np.where(masks == 2, 1, 0)) == pytest.approx([np.sqrt(36 / np.pi)])
+    assert whole_diameters(np.zeros((4, 4), np.int32)).size == 0
+
+
+def test_the_brightest_window_holds_the_bright_object():
+    plane = np.zeros((200, 300), np.uint16)
+    plane[150:170, 220:240] = 1000
+    window = brightest_window(plane, 64)
+    assert window.shape == (64, 64)
+    assert window.sum() == plane.sum()
+    assert brightest_window(plane, 500) is not plane
+    assert brightest_window(plane, 500).shape == plane.shape
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 5), st.integers(5, 30), st.integers(5, 30))
+def test_shrinking_averages_whole_blocks(factor, height, width):
+    window = np.arange(height * width, dtype=np.float32).reshape(height, width)
+    small = shrink(window, factor)
+    assert small.shape == (height // factor, width // factor)
+    expected = window[:factor, :factor].mean()
+    assert small[0, 0] == pytest.approx(expected)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32 - 1))
+def test_otsu_agrees_with_a_search_over_all_thresholds(seed):
+    rng = np.random.default_rng(seed)
+    pixels = np.concatenate((rng.normal(10, 2, 500), rng.normal(30, 3, 300)))
+    threshold = otsu_threshold(pixels)
+
+    def between(level: float) -> float:
+        above = pixels > level
+        if above.all() or not above.any():
+            return 0.0
+        share = above.mean()
+        return share * (1 - share) * (pixels[above].mean() - pixels[~above].mean()) ** 2
+
+    best = max(between(level) for level in np.linspace(pixels.min(), pixels.max(), 257))
+    assert between(threshold) >= 0.999 * best
+
+
+def test_one_plane_of_each_third_of_a_long_stack_is_looked_at():
+    stack = np.zeros((190, 8, 8), np.uint8)
+    stack[[20, 100, 150]] = 9
+    known = [Intensity(0, 9)] * 190
+    assert informative_planes(stack, known) == [20, 100, 150]
+    assert informative_planes(stack[:40], known[:40]) == [20]
+    assert informative_planes(stack[:40], [None] * 40) == []
