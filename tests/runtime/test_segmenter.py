@@ -19,7 +19,7 @@ from fcp_runtime import (
     reconstruct,
 )
 from fcp_runtime.evaluate.metrics import match
-from fcp_runtime.phantom import nuclei_image, organoid
+from fcp_runtime.phantom import Microscope, nuclei_image, organoid
 from fcp_runtime.settings import Options
 from fcp_runtime.workers import Workers
 
@@ -41,14 +41,14 @@ def test_options_are_the_settings_without_the_model():
 def test_nuclei_of_an_image_are_found(segmenter):
     image = nuclei_image((256, 256), diameter=22, seed=1)
     result = segmenter.segment(image.image, diameter=22)
-    assert match(result.masks, image.labels).at(0.5).f1 > 0.8
+    assert match(result.masks, image.labels).counts(0.5).f1 > 0.8
 
 
 def test_nuclei_of_a_stack_are_found_and_labels_have_no_gaps(segmenter, stack):
     result = segmenter.segment(stack.image, diameter=20, anisotropy=2.0)
     assert result.masks.dtype == np.uint16
     assert np.array_equal(np.unique(result.masks), np.arange(result.count + 1))
-    assert match(result.masks, stack.labels).at(0.5).f1 > 0.5
+    assert match(result.masks, stack.labels).counts(0.5).f1 > 0.5
 
 
 def test_masks_do_not_depend_on_threads(stack):
@@ -73,16 +73,16 @@ def test_one_segmenter_serves_four_threads_at_once(segmenter, stack):
 
 
 def test_eight_and_sixteen_bits_give_the_same_nuclei(segmenter):
-    image = nuclei_image((256, 256), diameter=22, seed=2, bits=16)
+    image = nuclei_image((256, 256), diameter=22, seed=2)
     eight = (image.image.astype(np.float32) * (255 / image.image.max())).round().astype(np.uint8)
     many = segmenter.segment(image.image, diameter=22).masks
     few = segmenter.segment(eight, diameter=22).masks
-    assert abs(match(many, image.labels).at(0.5).f1 - match(few, image.labels).at(0.5).f1) <= 0.005
+    assert abs(match(many, image.labels).counts(0.5).f1 - match(few, image.labels).counts(0.5).f1) <= 0.005
 
 
 @pytest.mark.parametrize("dtype", ["<f8", ">u2", "i2", "f4", ">f4", "i4", "u4"])
 def test_the_type_of_the_pixels_does_not_matter(segmenter, dtype):
-    image = nuclei_image((128, 128), diameter=20, seed=4, bits=8).image
+    image = nuclei_image((128, 128), diameter=20, seed=4, microscope=Microscope(bits=8)).image
     expected = segmenter.segment(image, diameter=20).masks
     assert expected.any()
     assert np.array_equal(segmenter.segment(image.astype(dtype), diameter=20).masks, expected)
