@@ -53,12 +53,15 @@ class Look:
     objects : int
     agreement : float
         Intersection over union of the objects and the bright pixels.
+    contrast : float
+        How much darker it is across the objects' outlines: parts of a nucleus have little.
     """
 
     diameter: float
     found: float
     objects: int
     agreement: float
+    contrast: float
 
     @property
     def score(self) -> float:
@@ -66,7 +69,7 @@ class Look:
         if not self.objects:
             return 0.0
         octaves = math.log2(self.found / self.diameter)
-        return self.agreement * math.exp(-0.5 * (octaves / 0.7) ** 2)
+        return self.agreement * math.sqrt(self.contrast) * math.exp(-0.5 * (octaves / 0.7) ** 2)
 
 
 def estimate_diameter(
@@ -141,6 +144,7 @@ def look_at(
     """Segment one window of each plane as if objects had that diameter."""
     scale = network.diam_mean / diameter
     sizes: list[NDArray[np.float64]] = []
+    contrasts: list[float] = []
     common = either = 0
     for plane, intensity in views:
         if intensity is None:
@@ -169,26 +173,49 @@ def look_at(
             anisotropy=1.0,
             workers=workers,
         )[0]
-        sizes.append(factor * whole_diameters(masks))
-        bright = window > otsu_threshold(window)
+        sizes.append(factor * diameters(masks))
+        # clipped as the percentiles say, or a speck of dust would be all that is bright
+        signal = window.astype(np.float32).clip(intensity.low, intensity.high)
+        bright = signal > otsu_threshold(signal)
+        step = max(1, round(diameter / factor / 4))
+        contrasts.append(outline_contrast(signal, masks, bright, step))
         common += int(np.count_nonzero(bright & (masks > 0)))
         either += int(np.count_nonzero(bright | (masks > 0)))
     found = np.concatenate(sizes) if sizes else np.empty(0)
     median = float(np.median(found)) if found.size else math.nan
-    return Look(diameter, median, found.size, common / max(1, either))
+    contrast = float(np.mean(contrasts)) if contrasts else 0.0
+    return Look(diameter, median, found.size, common / max(1, either), contrast)
 
 
-def whole_diameters(masks: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return the equivalent diameters of the objects that do not touch the border, or of all."""
-    areas = np.bincount(masks.ravel())
-    border = np.concatenate((masks[0], masks[-1], masks[:, 0], masks[:, -1]))
-    inner = areas.copy()
-    inner[np.unique(border)] = 0
-    for choice in (inner, areas):
-        kept = choice[1:][choice[1:] > 0]
-        if kept.size:
-            break
-    return np.sqrt(4 * kept / math.pi)
+def diameters(masks: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return the equivalent diameter of each object, those cut by the border too, as Cellpose."""
+    areas = np.bincount(masks.ravel())[1:]
+    found: NDArray[np.float64] = np.sqrt(4 * areas[areas > 0] / math.pi)
+    return found
+
+
+def outline_contrast(
+    signal: NDArray[np.float32], masks: NDArray[np.integer], bright: NDArray[np.bool_], step: int
+) -> float:
+    """Return the mean fall of intensity from inside an object to ``step`` pixels on, outside it.
+
+    1 is the difference between the bright and the dark pixels of the window; at least 0.
+    """
+    if bright.all() or not bright.any():
+        return 0.0
+    whole = float(signal[bright].mean() - signal[~bright].mean())
+    falls, pairs = 0.0, 0
+    for axis in (0, 1):
+        label, value = (np.moveaxis(a, axis, 0)[:-step] for a in (masks, signal))
+        other_label, other_value = (np.moveaxis(a, axis, 0)[step:] for a in (masks, signal))
+        for one, two, fall in (
+            (label, other_label, value - other_value),
+            (other_label, label, other_value - value),
+        ):
+            leaving = (one > 0) & (one != two)
+            falls += float(fall[leaving].sum())
+            pairs += int(leaving.sum())
+    return max(0.0, falls / pairs / whole) if pairs else 0.0
 
 
 def brightest_window(plane: NDArray[Any], edge: int) -> NDArray[Any]:
