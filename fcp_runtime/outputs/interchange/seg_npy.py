@@ -1,0 +1,132 @@
+"""The ``_seg.npy`` file of the Cellpose 3 graphical interface."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fcp_runtime.fields import VIEWS_PER_FLOW, VIEWS_PER_LOGIT, Fields
+from fcp_runtime.io.atomic import replacing
+from fcp_runtime.outputs.interchange.flows import flow_colours
+from fcp_runtime.outputs.voxel_sums import as_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+STEPS = 5
+"""Cellpose's network gives five times the flow of one step."""
+
+
+def write_seg_npy(
+    path: str | os.PathLike[str],
+    masks: NDArray[Any],
+    fields: Fields,
+    *,
+    image: str | os.PathLike[str],
+    diameter: float,
+    settings: Mapping[str, Any],
+) -> None:
+    """Write masks and flows for the Cellpose 3.1 interface to load and correct.
+
+    Parameters
+    ----------
+    path : path-like
+        Cellpose finds ``IMAGE_seg.npy`` beside ``IMAGE.tif``.
+    masks : ndarray of integers, shape (Z, Y, X) or (Y, X)
+    fields : Fields
+        Of the same shape; scaled to Cellpose's numbers (sums over views in 3-D).
+    image : path-like
+        The image, as the interface is to find it.
+    diameter : float
+        Object diameter in pixels.
+    settings : mapping
+        What made the masks; plain values.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+
+    Notes
+    -----
+    The file is a pickled dictionary: the format is Cellpose's. Masks are uint16, or uint32 from
+    65,535 objects on.
+    """
+    content = seg_dictionary(masks, fields, image=image, diameter=diameter, settings=settings)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, np.array(content, dtype=object), allow_pickle=True)
+
+
+def seg_dictionary(
+    masks: NDArray[Any],
+    fields: Fields,
+    *,
+    image: str | os.PathLike[str],
+    diameter: float,
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return what `write_seg_npy` writes.
+
+    Returns
+    -------
+    dict
+        ``masks``; ``outlines``: the labels of border pixels; ``flows``: [colours, probability as
+        uint8, z flow as uint8 (2-D: black), [], flow and logit as float32 (D + 1, ...)], the first
+        three with a leading axis of planes; ``chan_choose``: grey; ``ismanual``; ``filename``; ``diameter`` and
+        ``est_diam``; ``settings`` (ours).
+    """
+    labels = as_labels(masks)
+    border = np.stack([_border(plane) for plane in labels])
+    count = int(labels.max(initial=0))
+    dtype = np.uint16 if count < 2**16 - 1 else np.uint32
+    flow = fields.float_flow() * np.float32(STEPS * VIEWS_PER_FLOW[fields.ndim])
+    logit = fields.float_logit() * np.float32(VIEWS_PER_LOGIT[fields.ndim])
+    values = np.concatenate((flow, logit[None]))
+    return {
+        "outlines": (labels * border).reshape(masks.shape).astype(dtype),
+        "masks": masks.astype(dtype),
+        "chan_choose": [0, 0],
+        "ismanual": np.zeros(count, bool),
+        "filename": os.fspath(image),
+        "flows": [
+            flow_colours(fields),
+            _stretched(logit),
+            np.zeros((*fields.shape, 3), np.uint8) if masks.ndim == 2 else _along_z(fields),
+            [],
+            values[:, 0] if masks.ndim == 2 else values,
+        ],
+        "diameter": float(diameter),
+        "est_diam": float(diameter),
+        "settings": dict(settings),
+    }
+
+
+def _border(plane: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return the pixels with one of the 4 neighbours outside their object."""
+    padded = np.pad(plane, 1)
+    inner = np.ones(plane.shape, bool)
+    for rows, columns in ((0, 1), (2, 1), (1, 0), (1, 2)):
+        inner &= padded[rows:, columns:][: plane.shape[0], : plane.shape[1]] == plane
+    return ~inner & (plane > 0)
+
+
+def _stretched(logit: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the logit from its percentile 1 (0) to its percentile 99 (255)."""
+    low, high = np.percentile(logit, (1, 99))
+    grey: NDArray[np.uint8] = (np.clip((logit - low) / max(high - low, 1e-9), 0, 1) * 255).astype(
+        np.uint8
+    )
+    return grey
+
+
+def _along_z(fields: Fields) -> NDArray[np.uint8]:
+    """Return the z flow, 127 where there is none; zeros where the fields have no z."""
+    if fields.ndim == 2:
+        return np.zeros(fields.shape, np.uint8)
+    part = fields.float_flow()[0]
+    grey: NDArray[np.uint8] = np.clip(np.rint(part * 127 + 127), 0, 255).astype(np.uint8)
+    return grey
