@@ -235,7 +235,8 @@ def shrink(window: NDArray[Any], factor: int) -> NDArray[Any]:
     if factor == 1:
         return window
     blocks = window[: height * factor, : width * factor].reshape(height, factor, width, factor)
-    return blocks.mean((1, 3), dtype=np.float32)
+    means: NDArray[np.float32] = blocks.mean((1, 3), dtype=np.float32)
+    return means
 
 
 def otsu_threshold(pixels: NDArray[Any]) -> float:
