@@ -34,7 +34,13 @@ if TYPE_CHECKING:
 ABSOLUTE, RELATIVE = 1e-4, 1e-5
 """Largest difference from torch, and the same as a share of the largest output, if that is more."""
 
-PROVENANCE: dict[str, Any] = {"training_data": [], "licences": [], "teacher": "", "accuracy": {}}
+PROVENANCE: dict[str, Any] = {
+    "training_data": [],
+    "licences": [],
+    "teacher": "",
+    "recipe": {},
+    "accuracy": {},
+}
 """What only the maker of a checkpoint knows, and what stands for it where it is not told."""
 
 TILE = 256

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from fcp_export.architectures.networks import SPECS
+from fcp_export.cli.extra import need_extra
 from fcp_runtime.cli.common import command_line, tqdm_progress
 
 
 @click.command()
-@click.option("--student", type=click.Choice(list(SPECS)), required=True, help="Which network.")
+@click.option("--student", metavar="KEY", required=True, help="Network; fcp-export --list.")
 @click.option(
     "--teacher",
     type=click.Path(path_type=Path),
@@ -71,15 +71,21 @@ def main(
     resume: bool,
 ) -> None:
     """Distil STUDENT from TEACHER on the train rows of MANIFEST."""
+    need_extra("fcp-distill")
     import torch
 
-    from fcp_export.data.cache import teach
+    from fcp_export.architectures.networks import SPECS
+    from fcp_export.data.cache import fingerprint, teach
     from fcp_export.data.patches import PLAIN, Augmentation, Sampler
     from fcp_export.data.slices import split_groups
     from fcp_export.distill.loop import DistillSettings, Run
     from fcp_export.teacher import load_cellpose
     from fcp_runtime.evaluate.manifest import read_manifest
 
+    if student not in SPECS:
+        raise click.BadParameter(
+            f"{student}: choose from {', '.join(SPECS)}", param_hint="--student"
+        )
     if threads:
         torch.set_num_threads(threads)
     progress = tqdm_progress()
@@ -117,4 +123,5 @@ def main(
         Sampler(check, PLAIN, batch_size),
         progress,
     )
+    run.write_provenance(rows, f"{teacher.name} ({fingerprint(net)})")
     click.echo(f"{output / 'student.safetensors'}: {student} after {run.step} steps")

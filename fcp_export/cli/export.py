@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from fcp_export.cli.extra import need_extra
 from fcp_runtime.cli.common import command_line
-from fcp_runtime.errors import MissingExtraError, OutputError
+from fcp_runtime.errors import OutputError
 
 
 @click.command()
@@ -44,7 +45,7 @@ def main(
     as_json: bool,
 ) -> None:
     """Make the ONNX file of network KEY, compare it with torch, enter it in manifest.json."""
-    _need_extra()
+    need_extra("fcp-export")
     from fcp_export.architectures.networks import SPECS
 
     if listing:
@@ -68,24 +69,6 @@ def main(
         f"{output / entry['file']}: {entry['bytes'] / 1e6:.2f} MB, at most "
         f"{entry['difference']:.1g} from torch"
     )
-
-
-def _need_extra() -> None:
-    """Refuse to go on without the packages that the runtime does not have.
-
-    Raises
-    ------
-    MissingExtraError
-        Names the extra to install.
-    """
-    try:
-        import onnx  # noqa: F401
-        import safetensors  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(
-            f'fcp-export needs {error.name}: pip install "fastercellpose[export]"'
-        ) from error
 
 
 def _print_list(*, as_json: bool) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fcp_export.data.patches import Batch, Sampler
+    from fcp_runtime.evaluate.manifest import Row
     from fcp_runtime.workers import Progress
 
 VALIDATION_BATCHES = 16
@@ -135,6 +136,17 @@ class Run:
         with replacing(self.folder / "rows.json") as temporary:
             temporary.write_text(json.dumps(record, indent=1) + "\n")
 
+    def write_provenance(self, rows: Sequence[Row], teacher: str) -> None:
+        """Write what the student was made of beside it, for the manifest of models."""
+        record = {
+            "training_data": sorted({row.source for row in rows}),
+            "licences": sorted({f"{row.source}: {row.licence}" for row in rows}),
+            "teacher": teacher,
+            "recipe": {**asdict(self.settings), "steps_done": self.step},
+        }
+        with replacing(self.folder / "student.json") as temporary:
+            temporary.write_text(json.dumps(record, indent=1) + "\n")
+
     def train(self, train: Sampler, validation: Sampler, progress: Progress) -> CellposeNet:
         """Train to the end of the schedule or until stopping early; return the averaged network.
 
@@ -148,7 +160,6 @@ class Run:
                 rng = np.random.default_rng((settings.seed, self.step))
                 losses.append(self._learn(train.batch(rng)))
                 self.step += 1
-                progress("distil", self.step, settings.steps)
                 if self.step % settings.validate_every == 0 or self.step == settings.steps:
                     record = self._validate(validation)
                     record |= {
@@ -164,6 +175,7 @@ class Run:
                     losses = []
                     if stop_early(self.scores, settings.patience):
                         break
+                progress("distil", self.step, settings.steps)
         except KeyboardInterrupt:
             self._save()
             raise
