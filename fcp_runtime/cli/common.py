@@ -58,13 +58,18 @@ def command_line(name: str) -> Callable[[Callable[..., None]], Callable[..., Non
 
 def say_error(name: str, error: Exception) -> None:
     """Print a failure as one line on stderr."""
+    _say(f"{name}: error: {error_text(error)}")
+
+
+def error_text(error: Exception) -> str:
+    """Return a failure in words, on one line."""
     if isinstance(error, FcpError):
         text = str(error)
     elif isinstance(error, MemoryError):
         text = "not enough memory; close other programs or use a smaller image"
     else:  # not foreseen: name it, for a report
         text = f"{type(error).__name__}: {error} (unexpected; --debug shows where)"
-    _say(f"{name}: error: {' '.join(text.split())}")
+    return " ".join(text.split())
 
 
 def tqdm_progress() -> Progress:

@@ -4,36 +4,39 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fcp_runtime.cli.common import command_line, say_error, tqdm_progress
-from fcp_runtime.errors import FcpError, InputError, OutputError, SettingsError
+from fcp_runtime.cli.batch import Outcome, write_summary
+from fcp_runtime.cli.common import command_line, say_error
+from fcp_runtime.cli.jobs import check_folder, plan_jobs
+from fcp_runtime.errors import FcpError
+from fcp_runtime.outputs.bundle import GraphChoice
 from fcp_runtime.settings import MODES, Options, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from fcp_runtime.io.volume import Volume
-    from fcp_runtime.segmenter import Segmentation, Segmenter
+    from fcp_runtime.cli.jobs import Job
+    from fcp_runtime.cli.process import Task
 
 NAME = "fcp-run"
-IMAGE_SUFFIXES = (".tif", ".tiff")
 DEFAULTS = Settings()
 
-
-@dataclass(frozen=True)
-class Job:
-    """One image and where its results go."""
-
-    image: Path
-    mask: Path
-    preview: Path | None
+TARGETS = {
+    "preview": "PNG with outlines over the middle planes.",
+    "table": "Measurements of every object, .csv or .parquet.",
+    "graph": "Cell graph, .graphml, .npz (torch-geometric) or .csv.",
+    "graph_picture": "PNG of the cell graph over the projection.",
+    "rois": "ImageJ/Fiji regions, .zip.",
+    "outlines": "Outlines of one image as text, .txt.",
+    "geojson": "Polygons of one image for QuPath, .geojson.",
+    "seg_npy": "For the Cellpose 3 interface: IMAGE_seg.npy beside the image.",
+    "flows": "Flow and cell probability, .tif.",
+}
 
 
 def setting(flag: str, **details: Any) -> Callable[[Any], Any]:
@@ -44,13 +47,24 @@ def setting(flag: str, **details: Any) -> Callable[[Any], Any]:
     return click.option(flag, default=default, show_default=default is not None, **details)
 
 
+def target_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add an option for every output beside the mask."""
+    for kind, words in reversed(TARGETS.items()):
+        flag = "--" + kind.replace("_", "-")
+        kind_of_path = click.Path(path_type=Path)
+        function = click.option(flag, type=kind_of_path, metavar="PATH", help=words)(function)
+    return function
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("inputs", nargs=-1, type=click.Path(path_type=Path), metavar="INPUT...")
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="Label TIFF; for several inputs or a folder, an existing folder for NAME_masks.tif.",
+    metavar="PATH",
+    help="Label TIFF. For several inputs or a folder this and every other PATH is an existing "
+    "folder (for NAME_masks.tif ...), or a file with {name} in its name.",
 )
 @setting("--model", metavar="NAME|PATH", help="A shipped model or an ONNX file.")
 @setting("--mode", type=click.Choice(MODES), help="2d for images and 3d for stacks by default.")
@@ -73,10 +87,33 @@ def setting(flag: str, **details: Any) -> Callable[[Any], Any]:
 @click.option("--channel", type=int, help="Channel of a multi-channel image, from 0.")
 @click.option("--axes", help="Axes of a file that does not state them, such as ZYX or CZYX.")
 @click.option("--threads", type=int, help="By default the CPUs this process may use.")
+@target_options
 @click.option(
-    "--preview",
-    type=click.Path(path_type=Path),
-    help="PNG with outlines; for several inputs a folder.",
+    "--graph-method",
+    type=click.Choice(("touching", "delaunay", "nearest")),
+    default="touching",
+    show_default=True,
+    help="Which cells are neighbours.",
+)
+@click.option(
+    "--graph-limit",
+    type=click.FloatRange(min=0),
+    help="Farthest neighbours, um (pixels where the voxel size is unknown); gap of surfaces for "
+    "touching (0 by default), else distance of centroids (none by default).",
+)
+@click.option(
+    "--graph-neighbours",
+    type=click.IntRange(min=1),
+    default=6,
+    show_default=True,
+    help="Neighbours of each cell, for nearest.",
+)
+@click.option("--skip-existing", is_flag=True, help="Leave out inputs whose outputs all exist.")
+@click.option(
+    "--summary",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="CSV",
+    help="Table with a row per input: status, objects, diameter, seconds, error.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line for each input.")
 @click.option("--demo", is_flag=True, help="Segment a synthetic organoid that is made here.")
@@ -86,10 +123,8 @@ def setting(flag: str, **details: Any) -> Callable[[Any], Any]:
 def main(
     inputs: tuple[Path, ...],
     output: Path | None,
-    channel: int | None,
-    axes: str | None,
-    threads: int | None,
-    preview: Path | None,
+    skip_existing: bool,
+    summary: Path | None,
     as_json: bool,
     demo: bool,
     list_models: bool,
@@ -97,101 +132,76 @@ def main(
 ) -> None:
     """Segment nuclei in images and stacks (TIFF) on the CPU.
 
+    INPUT is a file, a folder or a pattern such as "plate/*.tif".
+
     \b
     fcp-run stack.tif -o mask.tif
+    fcp-run stack.tif -o mask.tif --table cells.csv --graph cells.graphml
+    fcp-run plate/ -o masks/ --summary batch.csv --skip-existing
     fcp-run --demo -o demo_masks.tif --preview demo.png
     """  # noqa: D301 - the mark for click is the control character itself
     if list_models:
         show_models()
         return
-    settings = Settings(**options)
-    model = settings.model
-    chosen = Options(**{key: value for key, value in options.items() if key != "model"})  # type: ignore[typeddict-item]
+    settings = {key: options.pop(key) for key in DEFAULTS.as_dict()}
+    model = Settings(**settings).model
+    targets = {kind: path for kind in TARGETS if (path := options.pop(kind)) is not None}
     if demo:
         if inputs:
             raise click.UsageError("--demo makes its own image; give no INPUT")
-        jobs = [Job(Path("demo.tif"), output or Path("demo_masks.tif"), preview)]
-    else:
-        jobs = plan_jobs(inputs, output, preview)
+        inputs, output = (Path("demo.tif"),), output or Path("demo_masks.tif")
+    jobs = plan_jobs(inputs, output, targets)
+    if summary is not None:
+        check_folder(summary)
+    from fcp_runtime.cli.process import Task
     from fcp_runtime.segmenter import Segmenter
 
-    segmenter = Segmenter(model, threads)
-    failed = 0
-    for job in jobs:
-        try:
-            summary = run_job(job, segmenter, chosen, channel, axes, demo=demo)
-        except FcpError as error:
-            if len(jobs) == 1:
-                raise
-            failed += 1
-            say_error(NAME, error)
-        else:
-            click.echo(json.dumps(summary) if as_json else in_words(summary))
+    graph = GraphChoice(
+        *(options.pop(f"graph_{name}") for name in ("method", "limit", "neighbours"))
+    )
+    segmenter = Segmenter(model, options.pop("threads"))
+    chosen = Options(**{key: value for key, value in settings.items() if key != "model"})  # type: ignore[typeddict-item]
+    task = Task(segmenter, chosen, graph=graph, demo=demo, **options)
+    outcomes: list[Outcome] = []
+    try:
+        for job in jobs:
+            outcomes.append(attempt(job, task, skip_existing=skip_existing))
+            show(outcomes[-1], as_json=as_json, quiet=len(jobs) == 1)
+    finally:  # interrupted too: the summary says how far it came
+        if summary is not None:
+            write_summary(summary, outcomes)
+    failed = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if len(jobs) == 1 and failed:
+        raise failed[0]
     if failed:
-        click.echo(f"{NAME}: {failed} of {len(jobs)} inputs failed", err=True)
+        click.echo(f"{NAME}: {len(failed)} of {len(jobs)} inputs failed", err=True)
         sys.exit(1)
 
 
-def run_job(
-    job: Job,
-    segmenter: Segmenter,
-    options: Options,
-    channel: int | None,
-    axes: str | None,
-    *,
-    demo: bool,
-) -> dict[str, Any]:
-    """Read, segment and write one image; return the summary."""
-    from fcp_runtime.io.tiff import read_volume, write_labels
-    from fcp_runtime.io.volume import Volume
-    from fcp_runtime.system import peak_memory
+def attempt(job: Job, task: Task, *, skip_existing: bool) -> Outcome:
+    """Do one job; a failure is part of the outcome."""
+    from fcp_runtime.cli.process import process
 
-    progress = tqdm_progress()
-    started = time.perf_counter()
-    if demo:
-        from fcp_runtime.phantom import demo as make
+    if skip_existing and job.done:
+        return Outcome(job, "skipped")
+    try:
+        return Outcome(job, "done", process(job, task))
+    except Exception as error:  # noqa: BLE001 - whatever one image does, the others are done
+        return Outcome(job, "failed", error=error)
 
-        phantom = make()
-        volume = Volume(phantom.image, phantom.voxel_um, "demo")
+
+def show(outcome: Outcome, *, as_json: bool, quiet: bool) -> None:
+    """Print what became of an input; a lone failure is said at the end."""
+    if outcome.error is not None:
+        foreseen = isinstance(outcome.error, FcpError)  # such a message names the file
+        if not quiet:
+            say_error(NAME if foreseen else f"{NAME}: {outcome.job.image}", outcome.error)
+    elif outcome.summary is not None:
+        click.echo(json.dumps(outcome.summary) if as_json else in_words(outcome.summary))
     else:
-        volume = read_volume(
-            job.image, channel=channel, axes=axes, workers=segmenter.workers, progress=progress
-        )
-    read = time.perf_counter() - started
-    result = segmenter.segment(volume, progress=progress, **options)
-    settings = result.settings.as_dict()
-    started = time.perf_counter()
-    write_labels(
-        job.mask,
-        result.masks,
-        settings=settings,
-        voxel_um=volume.voxel_um,
-        workers=segmenter.workers,
-    )
-    if job.preview is not None:
-        draw(job.preview, volume, result)
-    seconds = {"read": read, **result.timings, "write": time.perf_counter() - started}
-    return {
-        "input": str(job.image),
-        "output": str(job.mask),
-        "shape": list(result.masks.shape),
-        "objects": result.count,
-        "diameter": round(result.diameter, 2),
-        "diameter_estimated": options.get("diameter") is None,
-        "anisotropy": result.settings.anisotropy,
-        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
-        "peak_memory_bytes": peak_memory(),
-        "threads": segmenter.workers.count,
-        "settings": settings,
-    }
-
-
-def draw(path: Path, volume: Volume, result: Segmentation) -> None:
-    """Write the preview picture."""
-    from fcp_runtime.outputs.preview import render_preview, save_png
-
-    anisotropy = result.settings.anisotropy or 1.0
-    save_png(path, render_preview(volume.pixels, result.masks, anisotropy=anisotropy))
+        job = outcome.job
+        skipped = {"input": str(job.image), "output": str(job.mask), "skipped": True}
+        click.echo(json.dumps(skipped) if as_json else f"{job.image}: skipped, {job.mask} exists")
 
 
 def in_words(summary: dict[str, Any]) -> str:
@@ -203,76 +213,6 @@ def in_words(summary: dict[str, Any]) -> str:
         f"{estimated}, anisotropy {summary['anisotropy']:g}; {stages}; "
         f"peak memory {summary['peak_memory_bytes'] / 2**20:.0f} MiB -> {summary['output']}"
     )
-
-
-def plan_jobs(inputs: Sequence[Path], output: Path | None, preview: Path | None) -> list[Job]:
-    """Pair every image with its outputs.
-
-    Raises
-    ------
-    click.UsageError
-        If there is no input or no output.
-    InputError
-        If a folder holds no TIFF file.
-    OutputError
-        If several results would be written to one file, or an output folder is missing.
-    SettingsError
-        If the output is one of the inputs.
-    """
-    if not inputs:
-        raise click.UsageError("Missing argument 'INPUT...' (or use --demo).")
-    if output is None:
-        raise click.UsageError("Missing option '-o' / '--output'.")
-    images = [image for path in inputs for image in expand(path)]
-    if len(images) == 1 and not inputs[0].is_dir():
-        mask = output / default_name(images[0]) if output.is_dir() else output
-        jobs = [Job(images[0], mask, preview)]
-    else:
-        for folder in (output, preview):
-            if folder is not None and not folder.is_dir():
-                raise OutputError(
-                    f"{folder}: for several inputs this must be an existing folder; make it first"
-                )
-        jobs = [
-            Job(
-                image,
-                output / default_name(image),
-                None if preview is None else preview / f"{stem(image)}_preview.png",
-            )
-            for image in images
-        ]
-    masks = [job.mask for job in jobs]
-    if len(set(masks)) < len(masks):
-        twice = next(mask for mask in masks if masks.count(mask) > 1)
-        raise OutputError(f"{twice}: two inputs of one name would be written here; run them apart")
-    for job in jobs:
-        if job.mask.exists() and job.image.exists() and job.mask.samefile(job.image):
-            raise SettingsError(f"{job.mask}: the output would replace the input; choose another")
-    return jobs
-
-
-def expand(path: Path) -> list[Path]:
-    """Return the TIFF files of a folder, or the file itself."""
-    if not path.is_dir():
-        return [path]
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-    if not found:
-        raise InputError(f"{path}: no TIFF file (.tif, .tiff) in this folder")
-    return found
-
-
-def stem(image: Path) -> str:
-    """Return the file's name without ``.tif`` or ``.ome.tif``."""
-    name = image.name
-    for suffix in (".ome.tiff", ".ome.tif", ".tiff", ".tif"):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return image.stem
-
-
-def default_name(image: Path) -> str:
-    """Return the name of a mask in an output folder."""
-    return f"{stem(image)}_masks.tif"
 
 
 def show_models() -> None:

@@ -1,0 +1,64 @@
+"""What became of every input of a run, and the table of it."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from fcp_runtime.cli.common import error_text
+from fcp_runtime.io.atomic import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fcp_runtime.cli.jobs import Job
+
+COLUMNS = ("input", "status", "objects", "diameter", "anisotropy", "seconds", "error")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one input.
+
+    Attributes
+    ----------
+    job : Job
+    status : {"done", "skipped", "failed"}
+    summary : dict or None
+        Of a run that is done, as ``--json`` prints it.
+    error : Exception or None
+        Of a run that failed.
+    """
+
+    job: Job
+    status: Literal["done", "skipped", "failed"]
+    summary: dict[str, Any] | None = None
+    error: Exception | None = None
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Values of `COLUMNS`; empty where there is none."""
+        row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
+        row |= {"input": str(self.job.image), "status": self.status}
+        if self.summary is not None:
+            row |= {name: self.summary[name] for name in ("objects", "diameter", "anisotropy")}
+            row["seconds"] = f"{sum(self.summary['seconds'].values()):.3f}"
+        if self.error is not None:
+            row["error"] = error_text(self.error)
+        return row
+
+
+def write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write a CSV with a row per input.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(outcome.row for outcome in outcomes)

@@ -1,0 +1,175 @@
+"""Which images a command line means, and where the results of each go."""
+
+from __future__ import annotations
+
+import glob
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fcp_runtime.errors import InputError, OutputError, SettingsError
+from fcp_runtime.outputs.bundle import ENDINGS, check_targets, written_files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+IMAGE_SUFFIXES = (".tif", ".tiff")
+MASK_ENDING = "_masks.tif"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image and where its results go.
+
+    Attributes
+    ----------
+    image : Path
+    mask : Path
+        The label TIFF.
+    targets : mapping of str to Path
+        The other outputs, by kind.
+    """
+
+    image: Path
+    mask: Path
+    targets: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file that the job writes."""
+        return [self.mask, *written_files(self.targets)]
+
+    @property
+    def done(self) -> bool:
+        """Whether all of them exist."""
+        return all(file.is_file() for file in self.files)
+
+
+def plan_jobs(
+    inputs: Sequence[Path], output: Path | None, targets: Mapping[str, Path]
+) -> list[Job]:
+    """Pair every image with its outputs.
+
+    Parameters
+    ----------
+    inputs : sequence of Path
+        Images, folders, or patterns with wildcards.
+    output : Path or None
+        File or folder of the mask.
+    targets : mapping of str to Path
+        File or folder of each other output, by kind. A name with ``{name}`` in it stands for one
+        file per image, as a folder does.
+
+    Returns
+    -------
+    list of Job
+        Without images that a job of the same list writes, where a folder or pattern brought them.
+
+    Raises
+    ------
+    click.UsageError
+        If there is no input or no output.
+    InputError
+        If a folder holds no TIFF file, or a pattern fits none.
+    OutputError
+        If several results would be written to one file, a folder is missing, or a format is not
+        known.
+    MissingExtraError
+        If an output needs a library that is missing.
+    SettingsError
+        If the output is one of the inputs.
+    """
+    if not inputs:
+        raise click.UsageError("Missing argument 'INPUT...' (or use --demo).")
+    if output is None:
+        raise click.UsageError("Missing option '-o' / '--output'.")
+    found = {path: expand(path) for path in inputs}
+    images = [image for path in inputs for image in found[path]]
+    several = len(images) > 1 or any(path.is_dir() for path in inputs)
+    jobs = [
+        Job(
+            image,
+            place(output, image, MASK_ENDING, several=several),
+            {
+                kind: place(path, image, ENDINGS[kind], several=several)
+                for kind, path in targets.items()
+            },
+        )
+        for image in images
+    ]
+    ours = {os.path.realpath(file) for job in jobs for file in job.files}
+    jobs = [job for job in jobs if job.image in inputs or os.path.realpath(job.image) not in ours]
+    check_jobs(jobs)
+    return jobs
+
+
+def expand(path: Path) -> list[Path]:
+    """Return the TIFF files of a folder, the files that fit a pattern, or the file itself."""
+    if path.is_dir():
+        found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        if not found:
+            raise InputError(f"{path}: no TIFF file (.tif, .tiff) in this folder")
+        return found
+    if path.exists() or not glob.has_magic(str(path)):
+        return [path]
+    fitting = glob.glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute one
+    found = sorted(file for file in map(Path, fitting) if file.is_file())
+    if not found:
+        raise InputError(f"{path}: no file fits this pattern")
+    return found
+
+
+def place(path: Path, image: Path, ending: str, *, several: bool) -> Path:
+    """Return the file for one image's output.
+
+    Raises
+    ------
+    OutputError
+        If there are several images and ``path`` is one file.
+    """
+    if "{name}" in path.name:
+        return path.with_name(path.name.replace("{name}", stem(image)))
+    if path.is_dir():
+        return path / f"{stem(image)}{ending}"
+    if several:
+        raise OutputError(
+            f"{path}: for several inputs this must be an existing folder; make it first "
+            "(or put {name} into the file's name)"
+        )
+    return path
+
+
+def check_jobs(jobs: Sequence[Job]) -> None:
+    """Refuse outputs that cannot be written, or that would replace each other or an input."""
+    inputs = {os.path.realpath(job.image) for job in jobs if job.image.exists()}
+    taken: set[str] = set()
+    for job in jobs:
+        check_targets(job.targets)
+        for file in job.files:
+            check_folder(file)
+            real = os.path.realpath(file)
+            if real in inputs:
+                raise SettingsError(f"{file}: the output would replace the input; choose another")
+            if real in taken:
+                raise OutputError(
+                    f"{file}: two results would be written here; run them apart or name them apart"
+                )
+            taken.add(real)
+
+
+def check_folder(path: Path) -> None:
+    """Raise OutputError if the folder of a file to be written is missing."""
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first")
+
+
+def stem(image: Path) -> str:
+    """Return the file's name without ``.tif`` or ``.ome.tif``."""
+    name = image.name
+    for suffix in (".ome.tiff", ".ome.tif", ".tiff", ".tif"):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return image.stem

@@ -1,0 +1,98 @@
+"""One image: read it, segment it, write what is asked for."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fcp_runtime.cli.common import tqdm_progress
+from fcp_runtime.outputs.bundle import check_axes, needs_fields, write_outputs
+
+if TYPE_CHECKING:
+    from fcp_runtime.cli.jobs import Job
+    from fcp_runtime.io.volume import Volume
+    from fcp_runtime.outputs.bundle import GraphChoice
+    from fcp_runtime.segmenter import Segmenter
+    from fcp_runtime.settings import Options
+    from fcp_runtime.workers import Progress
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done to every image of a run.
+
+    Attributes
+    ----------
+    segmenter : Segmenter
+    options : Options
+        Settings of each segmentation.
+    channel, axes
+        Of `fcp_runtime.io.tiff.read_volume`.
+    graph : GraphChoice
+    demo : bool
+        Make the synthetic organoid in place of reading a file.
+    """
+
+    segmenter: Segmenter
+    options: Options
+    channel: int | None
+    axes: str | None
+    graph: GraphChoice
+    demo: bool
+
+
+def process(job: Job, task: Task) -> dict[str, Any]:
+    """Read, segment and write one image; return the summary."""
+    from fcp_runtime.io.tiff import write_labels
+    from fcp_runtime.system import peak_memory
+
+    progress = tqdm_progress()
+    workers = task.segmenter.workers
+    started = time.perf_counter()
+    volume = load(job, task, progress)
+    check_axes(job.targets, volume)
+    read = time.perf_counter() - started
+    result = task.segmenter.segment(
+        volume, progress=progress, keep_fields=needs_fields(job.targets), **task.options
+    )
+    settings = result.settings.as_dict()
+    started = time.perf_counter()
+    write_labels(
+        job.mask, result.masks, settings=settings, voxel_um=volume.voxel_um, workers=workers
+    )
+    write_outputs(job.targets, volume, result, image=job.image, graph=task.graph, workers=workers)
+    seconds = {"read": read, **result.timings, "write": time.perf_counter() - started}
+    return {
+        "input": str(job.image),
+        "output": str(job.mask),
+        "outputs": {kind: str(path) for kind, path in job.targets.items()},
+        "shape": list(result.masks.shape),
+        "objects": result.count,
+        "diameter": round(result.diameter, 2),
+        "diameter_estimated": task.options.get("diameter") is None,
+        "anisotropy": result.settings.anisotropy,
+        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+        "peak_memory_bytes": peak_memory(),
+        "threads": workers.count,
+        "settings": settings,
+    }
+
+
+def load(job: Job, task: Task, progress: Progress) -> Volume:
+    """Read the image, or make that of the demo."""
+    if task.demo:
+        from fcp_runtime.io.volume import Volume
+        from fcp_runtime.phantom import demo
+
+        phantom = demo()
+        return Volume(phantom.image, phantom.voxel_um, "demo")
+    from fcp_runtime.io.tiff import read_volume
+
+    return read_volume(
+        job.image,
+        channel=task.channel,
+        axes=task.axes,
+        workers=task.segmenter.workers,
+        progress=progress,
+    )

@@ -1,0 +1,161 @@
+"""``fcp-run`` over many images: none stops the others, each is accounted for."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import pytest
+import tifffile
+from click.testing import CliRunner
+
+from fcp_runtime.cli.run import main
+from fcp_runtime.phantom import nuclei_image
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def read_csv(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    path = tmp_path_factory.mktemp("in") / "picture.tif"
+    tifffile.imwrite(path, nuclei_image((64, 64), diameter=18, seed=1).image)
+    return path
+
+
+@pytest.fixture
+def folders(tmp_path, picture):
+    inputs, results = tmp_path / "in", tmp_path / "out"
+    inputs.mkdir()
+    results.mkdir()
+    for name in ("a1", "a2", "b1"):
+        shutil.copy(picture, inputs / f"{name}.tif")
+    return inputs, results
+
+
+def test_three_broken_files_among_fifty_leave_47_results_and_3_named_errors(tmp_path, picture):
+    inputs, results = tmp_path / "in", tmp_path / "out"
+    inputs.mkdir()
+    results.mkdir()
+    broken = {3: b"", 20: b"no image", 49: picture.read_bytes()[:900]}
+    for index in range(50):
+        (inputs / f"image{index:02d}.tif").write_bytes(broken.get(index, picture.read_bytes()))
+    done = run(inputs, "-o", results, "--diameter", 18, "--summary", tmp_path / "batch.csv")
+    assert done.exit_code == 1
+    assert len(list(results.iterdir())) == 47
+    errors = [line for line in done.stderr.splitlines() if "error:" in line]
+    assert len(errors) == 3
+    assert "3 of 50 inputs failed" in done.stderr
+    rows = read_csv(tmp_path / "batch.csv")
+    assert [row["status"] for row in rows] == [
+        "failed" if index in broken else "done" for index in range(50)
+    ]
+    for index, row in enumerate(rows):
+        assert row["input"] == str(inputs / f"image{index:02d}.tif")
+        if index in broken:
+            assert f"image{index:02d}.tif" in row["error"]
+            assert any(row["error"] in line for line in errors)
+            assert row["objects"] == row["seconds"] == ""
+        else:
+            labels = tifffile.imread(results / f"image{index:02d}_masks.tif")
+            assert int(row["objects"]) == labels.max() > 0
+            assert (float(row["diameter"]), float(row["anisotropy"])) == (18, 1)
+            assert float(row["seconds"]) > 0
+            assert row["error"] == ""
+
+
+def test_existing_results_are_left_as_they_are(folders, tmp_path):
+    inputs, results = folders
+    (results / "a2_masks.tif").write_bytes(b"mine")
+    summary = tmp_path / "batch.csv"
+    done = run(
+        inputs, "-o", results, "--diameter", 18, "--skip-existing", "--json", "--summary", summary
+    )
+    assert done.exit_code == 0, done.output
+    assert (results / "a2_masks.tif").read_bytes() == b"mine"
+    assert [row["status"] for row in read_csv(summary)] == ["done", "skipped", "done"]
+    printed = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line.get("skipped", False) for line in printed] == [False, True, False]
+
+
+def test_an_image_whose_table_is_missing_is_not_skipped(folders):
+    inputs, results = folders
+    (results / "a2_masks.tif").write_bytes(b"mine")
+    done = run(inputs, "-o", results, "--diameter", 18, "--skip-existing", "--table", results)
+    assert done.exit_code == 0, done.output
+    assert (results / "a2_masks.tif").read_bytes() != b"mine"
+    assert len(list(results.glob("*_table.csv"))) == 3
+
+
+def test_a_pattern_is_expanded(folders):
+    inputs, results = folders
+    done = run(inputs / "a*.tif", "-o", results, "--diameter", 18)
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in results.iterdir()} == {"a1_masks.tif", "a2_masks.tif"}
+
+
+def test_a_pattern_that_fits_nothing_is_an_error(folders):
+    inputs, results = folders
+    done = run(inputs / "c*.tif", "-o", results)
+    assert done.exit_code == 1
+    assert "c*.tif" in done.stderr
+
+
+def test_a_file_whose_name_has_wildcards_is_that_file(folders, picture):
+    inputs, results = folders
+    shutil.copy(picture, inputs / "a[12].tif")
+    done = run(inputs / "a[12].tif", "-o", results, "--diameter", 18)
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in results.iterdir()] == ["a[12]_masks.tif"]
+
+
+def test_masks_beside_their_images_are_not_segmented_in_turn(folders):
+    inputs, _ = folders
+    for _ in range(2):
+        done = run(inputs, "-o", inputs, "--diameter", 18, "--skip-existing")
+        assert done.exit_code == 0, done.output
+    assert len(list(inputs.iterdir())) == 6
+
+
+def test_an_output_that_is_another_input_is_refused(folders):
+    inputs, _ = folders
+    before = (inputs / "a1.tif").read_bytes()
+    shutil.copy(inputs / "a2.tif", inputs / "a.tif")
+    done = run(inputs / "a.tif", inputs / "a1.tif", "-o", inputs / "{name}1.tif")
+    assert done.exit_code == 2
+    assert (inputs / "a1.tif").read_bytes() == before
+
+
+def test_a_lone_failure_is_in_the_summary_too(tmp_path):
+    (tmp_path / "bad.tif").write_bytes(b"no image")
+    summary = tmp_path / "batch.csv"
+    done = run(tmp_path / "bad.tif", "-o", tmp_path / "mask.tif", "--summary", summary)
+    assert done.exit_code == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert read_csv(summary)[0]["status"] == "failed"
+
+
+def test_a_failure_nobody_foresaw_does_not_stop_the_others(folders, monkeypatch):
+    from fcp_runtime.segmenter import Segmenter
+
+    inputs, results = folders
+    usual = Segmenter.segment
+
+    def segment(self, volume, **options):
+        if "a2" in volume.name:
+            raise ZeroDivisionError("surprise")
+        return usual(self, volume, **options)
+
+    monkeypatch.setattr(Segmenter, "segment", segment)
+    done = run(inputs, "-o", results, "--diameter", 18)
+    assert done.exit_code == 1
+    assert "surprise" in done.stderr
+    assert "a2.tif" in done.stderr
+    assert len(list(results.iterdir())) == 2

@@ -1,0 +1,216 @@
+"""``fcp-run``: every output of one call, read back by who uses it."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner
+
+from fcp_runtime.cli.run import TARGETS, main
+from fcp_runtime.outputs.bundle import ENDINGS
+from fcp_runtime.outputs.graph import METHODS
+from fcp_runtime.phantom import nuclei_image, organoid
+
+STACK_OUTPUTS = {
+    "table": "cells.csv",
+    "graph": "cells.graphml",
+    "graph-picture": "graph.png",
+    "preview": "preview.png",
+    "rois": "rois.zip",
+    "seg-npy": "stack_seg.npy",
+    "flows": "flows.tif",
+}
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    phantom = organoid((12, 80, 80), phenotype="compact", diameter=20, anisotropy=2.0, seed=1)
+    path = tmp_path_factory.mktemp("stack") / "stack.tif"
+    tifffile.imwrite(
+        path,
+        phantom.image,
+        imagej=True,
+        resolution=(2, 2),
+        metadata={"axes": "ZYX", "spacing": 1.0, "unit": "um"},
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    path = tmp_path_factory.mktemp("flat") / "picture.tif"
+    tifffile.imwrite(path, nuclei_image((96, 96), diameter=20, seed=1).image)
+    return path
+
+
+@pytest.fixture(scope="module")
+def everything(stack, tmp_path_factory):
+    """All outputs of a stack by one call: the folder and the summary."""
+    folder = tmp_path_factory.mktemp("out")
+    outputs = [
+        part for kind, name in STACK_OUTPUTS.items() for part in (f"--{kind}", folder / name)
+    ]
+    done = run(stack, "-o", folder / "mask.tif", "--diameter", 20, "--json", *outputs)
+    assert done.exit_code == 0, done.output
+    return folder, json.loads(done.stdout)
+
+
+def read_csv(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_one_call_writes_every_output_of_a_stack(everything):
+    folder, summary = everything
+    assert {path.name for path in folder.iterdir()} == {"mask.tif", *STACK_OUTPUTS.values()}
+    named = {kind.replace("-", "_"): str(folder / name) for kind, name in STACK_OUTPUTS.items()}
+    assert summary["outputs"] == named
+
+
+def test_the_table_has_a_row_per_object_in_micrometres(everything):
+    folder, summary = everything
+    labels = tifffile.imread(folder / "mask.tif")
+    rows = read_csv(folder / "cells.csv")
+    assert len(rows) == summary["objects"] > 1
+    sizes = np.bincount(labels.ravel())
+    for row in rows:
+        voxels = sizes[int(row["label"])]
+        assert int(row["volume_voxels"]) == voxels
+        assert float(row["volume_um3"]) == pytest.approx(voxels * 1.0 * 0.5 * 0.5)
+
+
+def test_the_graph_has_the_nodes_of_the_table(everything):
+    networkx = pytest.importorskip("networkx")
+    folder, summary = everything
+    graph = networkx.read_graphml(folder / "cells.graphml", node_type=int)
+    assert sorted(graph.nodes) == list(range(1, summary["objects"] + 1))
+    assert graph.graph["unit"] == "um"
+    assert imagecodecs.png_decode((folder / "graph.png").read_bytes()).ndim == 3
+
+
+def test_regions_cover_the_masks(everything):
+    roifile = pytest.importorskip("roifile")
+    folder, _ = everything
+    labels = tifffile.imread(folder / "mask.tif")
+    regions = roifile.ImagejRoi.fromfile(folder / "rois.zip")
+    in_planes = sum(len(np.unique(plane[plane > 0])) for plane in labels)
+    assert len(regions) == in_planes > 0
+
+
+def test_flows_and_the_cellpose_file_show_the_fields(everything, stack):
+    folder, summary = everything
+    labels = tifffile.imread(folder / "mask.tif")
+    flows = tifffile.imread(folder / "flows.tif")
+    assert flows.shape == (12, 4, 80, 80)
+    assert flows[:, 3][labels > 0].mean() > 0 > flows[:, 3][labels == 0].mean()
+    content = np.load(folder / "stack_seg.npy", allow_pickle=True).item()
+    assert np.array_equal(content["masks"], labels)
+    assert content["filename"] == str(stack)
+    assert content["diameter"] == summary["diameter"]
+
+
+def test_one_image_gives_polygons_outlines_and_other_formats(tmp_path, picture):
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    done = run(
+        *(picture, "-o", tmp_path / "mask.tif", "--diameter", 20, "--json"),
+        *("--geojson", tmp_path / "a.geojson", "--outlines", tmp_path / "a.txt"),
+        *("--table", tmp_path / "a.parquet", "--graph", tmp_path / "a.csv"),
+        *("--graph-method", "nearest", "--graph-neighbours", 2, "--graph-limit", 60),
+    )
+    assert done.exit_code == 0, done.output
+    count = json.loads(done.stdout)["objects"]
+    assert count > 2
+    document = json.loads((tmp_path / "a.geojson").read_text(encoding="utf-8"))
+    assert [feature["properties"]["name"] for feature in document["features"]] == [
+        str(label + 1) for label in range(count)
+    ]
+    assert len((tmp_path / "a.txt").read_text(encoding="ascii").splitlines()) == count
+    assert parquet.read_table(tmp_path / "a.parquet").num_rows == count
+    assert len(read_csv(tmp_path / "a_nodes.csv")) == count
+    edges = read_csv(tmp_path / "a_edges.csv")
+    assert count <= len(edges) <= 2 * count
+    assert all(float(edge["length_px"]) <= 60 for edge in edges)
+
+
+def test_every_output_has_an_option_and_an_ending():
+    options = {option.name: option for option in main.params}
+    assert set(TARGETS) == set(ENDINGS) <= set(options)
+    assert set(options["graph_method"].type.choices) == set(METHODS)
+
+
+def test_several_images_give_names_from_theirs(tmp_path, picture):
+    inputs, results = tmp_path / "in", tmp_path / "out"
+    inputs.mkdir()
+    results.mkdir()
+    for name in ("a.ome.tif", "b.tif"):
+        tifffile.imwrite(inputs / name, tifffile.imread(picture))
+    done = run(
+        *(inputs, "-o", results, "--diameter", 20),
+        *("--table", results, "--seg-npy", inputs, "--graph", results / "g_{name}.npz"),
+    )
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in results.iterdir()} == {
+        f"{name}"
+        for stem in "ab"
+        for name in (f"{stem}_masks.tif", f"{stem}_table.csv", f"g_{stem}.npz")
+    }
+    assert {path.name for path in inputs.glob("*.npy")} == {"a_seg.npy", "b_seg.npy"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--table", "cells.xlsx"], "cells.xlsx"),
+        (["--graph", "cells.json"], "cells.json"),
+        (["--rois", "rois.txt"], "--rois writes .zip"),
+        (["--preview", "picture.jpg"], "--preview writes .png"),
+        (["--flows", "none/flows.tif"], "none"),
+        (["--summary", "none/batch.csv"], "none"),
+        (["--table", "same_nodes.csv", "--graph", "same.csv"], "two results"),
+        (["--flows", "mask.tif"], "two results"),
+        (["--graph-limit", "-1"], "graph-limit"),
+        (["--graph-neighbours", "0"], "graph-neighbours"),
+        (["--graph-method", "all"], "graph-method"),
+    ],
+)
+def test_a_path_that_cannot_be_written_is_said_before_the_run(
+    tmp_path, picture, monkeypatch, arguments, says
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fcp_runtime.segmenter.Segmenter.segment", None)
+    done = run(picture, "-o", "mask.tif", *arguments)
+    assert done.exit_code in (1, 2)
+    assert says in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.geojson", "a.txt"])
+def test_a_format_for_one_image_is_refused_for_a_stack_before_the_run(
+    tmp_path, stack, monkeypatch, name
+):
+    monkeypatch.setattr("fcp_runtime.segmenter.Segmenter.segment", None)
+    flag = "--geojson" if name.endswith("json") else "--outlines"
+    done = run(stack, "-o", tmp_path / "mask.tif", flag, tmp_path / name)
+    assert done.exit_code == 1
+    assert "stack" in done.stderr
+    assert "--rois" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_library_is_said_before_the_run(tmp_path, picture, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "roifile", None)
+    monkeypatch.setattr("fcp_runtime.segmenter.Segmenter.segment", None)
+    done = run(picture, "-o", tmp_path / "mask.tif", "--rois", tmp_path / "rois.zip")
+    assert done.exit_code == 1
+    assert "fastercellpose[lab]" in done.stderr
