@@ -142,7 +142,15 @@ def load_model(name_or_path: str | Path, folder: Traversable | None = None) -> M
 
 def _shipped(folder: Traversable | None) -> Traversable:
     """Return the folder of the shipped models."""
-    return resources.files("fcp_runtime._models") if folder is None else folder
+    if folder is not None:
+        return folder
+    try:
+        return resources.files("fcp_runtime._models")
+    except ModuleNotFoundError:
+        raise ModelError(
+            "no models beside fcp_runtime: this is a source tree that is not installed; "
+            "run pip install -e . in it, or work in another folder"
+        ) from None
 
 
 def _load_shipped(info: ModelInfo, folder: Traversable) -> Model:

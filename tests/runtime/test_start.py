@@ -20,9 +20,10 @@ sys.meta_path.insert(0, Block())
 """
 
 
-def python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+def python(code: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run code away from the source tree, so that the installed package is what it finds."""
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=folder,
         capture_output=True, text=True, check=False, timeout=300, env={**os.environ, **env},
     )  # fmt: skip
 
@@ -33,7 +34,8 @@ def test_the_pipeline_runs_where_torch_onnx_and_fcp_export_cannot_be_imported(tm
         + f"""
 from fcp_runtime.cli.run import main
 main(["--demo", "-o", {str(tmp_path / "mask.tif")!r}, "--preview", {str(tmp_path / "p.png")!r}])
-"""
+""",
+        tmp_path,
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "mask.tif").exists()
@@ -51,7 +53,7 @@ from fcp_runtime.cli.run import main
 main(["--demo", "-o", {str(tmp_path / "mask.tif")!r}])
 """
     before = set(package.rglob("*.nbi"))
-    done = python(code, HOME="/nonexistent", XDG_CACHE_HOME="/nonexistent")
+    done = python(code, tmp_path, HOME="/nonexistent", XDG_CACHE_HOME="/nonexistent")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "mask.tif").exists()
     assert set(package.rglob("*.nbi")) == before

