@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 from fcp_runtime.cli.common import error_text
 from fcp_runtime.io.atomic import replacing
@@ -62,3 +63,28 @@ def write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(outcome.row for outcome in outcomes)
+
+
+def write_index_page(report: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write ``index.html`` with a row per input and links to the reports.
+
+    Parameters
+    ----------
+    report : Path
+        The reports' folder, or a file in it.
+    outcomes : sequence of Outcome
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    from fcp_runtime.outputs.report.page import write_index
+
+    rows = []
+    for outcome in outcomes:
+        page = outcome.job.targets["report"]
+        link = quote(page.name) if outcome.status != "failed" and page.is_file() else ""
+        rows.append({**{name: str(value) for name, value in outcome.row.items()}, "link": link})
+    folder = report if report.is_dir() else report.parent
+    write_index(folder / "index.html", rows)

@@ -108,6 +108,24 @@ def _warnings_as_lines(name: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def noted() -> Iterator[list[str]]:
+    """Give a list that every FcpWarning of the block is added to; it is shown all the same."""
+    notes: list[str] = []
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
+        if issubclass(category, FcpWarning):
+            notes.append(" ".join(str(message).split()))
+        usual(message, category, *rest, **named)
+
+    warnings.showwarning = show
+    try:
+        yield notes
+    finally:
+        warnings.showwarning = usual
+
+
 def _say(line: str) -> None:
     """Print a line on stderr, above a progress bar if one is drawn."""
     if sys.stderr.isatty():

@@ -6,8 +6,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fcp_runtime.cli.common import tqdm_progress
-from fcp_runtime.outputs.bundle import check_axes, needs_fields, write_outputs
+from fcp_runtime.cli.common import noted, tqdm_progress
+from fcp_runtime.outputs.bundle import (
+    check_axes,
+    measure_result,
+    needs_fields,
+    needs_table,
+    write_outputs,
+)
 
 if TYPE_CHECKING:
     from fcp_runtime.cli.jobs import Job
@@ -50,20 +56,24 @@ def process(job: Job, task: Task) -> dict[str, Any]:
     progress = tqdm_progress()
     workers = task.segmenter.workers
     started = time.perf_counter()
-    volume = load(job, task, progress)
-    check_axes(job.targets, volume)
-    read = time.perf_counter() - started
-    result = task.segmenter.segment(
-        volume, progress=progress, keep_fields=needs_fields(job.targets), **task.options
-    )
+    with noted() as notes:
+        volume = load(job, task, progress)
+        check_axes(job.targets, volume)
+        read = time.perf_counter() - started
+        result = task.segmenter.segment(
+            volume, progress=progress, keep_fields=needs_fields(job.targets), **task.options
+        )
     settings = result.settings.as_dict()
     started = time.perf_counter()
     write_labels(
         job.mask, result.masks, settings=settings, voxel_um=volume.voxel_um, workers=workers
     )
-    write_outputs(job.targets, volume, result, image=job.image, graph=task.graph, workers=workers)
+    table = measure_result(volume, result, workers) if needs_table(job.targets) else None
+    write_outputs(
+        job.targets, volume, result, table, image=job.image, graph=task.graph, workers=workers
+    )
     seconds = {"read": read, **result.timings, "write": time.perf_counter() - started}
-    return {
+    summary = {
         "input": str(job.image),
         "output": str(job.mask),
         "outputs": {kind: str(path) for kind, path in job.targets.items()},
@@ -77,6 +87,20 @@ def process(job: Job, task: Task) -> dict[str, Any]:
         "threads": workers.count,
         "settings": settings,
     }
+    if table is not None and "report" in job.targets:
+        from fcp_runtime.outputs.report.page import write_report
+
+        stated = task.options.get("anisotropy") or volume.anisotropy
+        write_report(
+            job.targets["report"],
+            volume,
+            result,
+            table,
+            summary=summary,
+            notes=notes,
+            spacing_known=stated is not None,
+        )
+    return summary
 
 
 def load(job: Job, task: Task, progress: Progress) -> Volume:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fcp_runtime.cli.batch import Outcome, write_summary
+from fcp_runtime.cli.batch import Outcome, write_index_page, write_summary
 from fcp_runtime.cli.common import command_line, say_error
 from fcp_runtime.cli.jobs import check_folder, plan_jobs
 from fcp_runtime.errors import FcpError
@@ -36,6 +36,7 @@ TARGETS = {
     "geojson": "Polygons of one image for QuPath, .geojson.",
     "seg_npy": "For the Cellpose 3 interface: IMAGE_seg.npy beside the image.",
     "flows": "Flow and cell probability, .tif.",
+    "report": "Page that shows and explains the result, .html; of several inputs with an index.html.",
 }
 
 
@@ -170,6 +171,8 @@ def main(
     finally:  # interrupted too: the summary says how far it came
         if summary is not None:
             write_summary(summary, outcomes)
+        if "report" in targets and len(jobs) > 1:
+            write_index_page(targets["report"], outcomes)
     failed = [outcome.error for outcome in outcomes if outcome.error is not None]
     if len(jobs) == 1 and failed:
         raise failed[0]

@@ -32,6 +32,7 @@ ENDINGS = {
     "geojson": ".geojson",
     "seg_npy": "_seg.npy",
     "flows": "_flows.tif",
+    "report": "_report.html",
 }
 """Every kind of output, and what follows the image's name where the name is ours to choose."""
 
@@ -43,8 +44,12 @@ FORMATS = {
     "geojson": (".geojson", ".json"),
     "seg_npy": (".npy",),
     "flows": (".tif", ".tiff"),
+    "report": (".html", ".htm"),
 }
 """Suffixes of the kinds that have one format."""
+
+MEASURED = ("table", "graph", "graph_picture", "geojson", "report")
+"""Kinds that show measurements."""
 
 FLAT = {"geojson": "GeoJSON", "outlines": "outlines as text"}
 """Kinds that have no place for a third axis."""
@@ -117,16 +122,25 @@ def needs_fields(targets: Mapping[str, Path]) -> bool:
     return not targets.keys().isdisjoint(("seg_npy", "flows"))
 
 
+def needs_table(targets: Mapping[str, Path]) -> bool:
+    """Return whether an output shows measurements."""
+    return not targets.keys().isdisjoint(MEASURED)
+
+
 def write_outputs(
     targets: Mapping[str, Path],
     volume: Volume,
     result: Segmentation,
+    table: Table | None,
     *,
     image: Path,
     graph: GraphChoice,
     workers: Workers,
 ) -> None:
-    """Write every output that is asked for, each whole or not at all.
+    """Write every output that is asked for but the report, each whole or not at all.
+
+    The report tells how the whole run went, so it is written last, by
+    `fcp_runtime.outputs.report.page.write_report`.
 
     Parameters
     ----------
@@ -135,6 +149,8 @@ def write_outputs(
     volume : Volume
     result : Segmentation
         Of the volume; with fields where `needs_fields` says so.
+    table : Table or None
+        Of `measure_result`, where `needs_table` says so.
     image : Path
         Where the volume came from, for programs that open it again.
     graph : GraphChoice
@@ -148,9 +164,6 @@ def write_outputs(
     masks = result.masks
     if "preview" in targets:
         _write_preview(targets["preview"], volume, result)
-    table = None
-    if not targets.keys().isdisjoint(("table", "graph", "graph_picture", "geojson")):
-        table = measure_result(volume, result, workers)
     if table is not None:
         _write_measured(targets, volume, result, table, graph, workers)
     if "rois" in targets:

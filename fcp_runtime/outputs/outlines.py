@@ -146,17 +146,33 @@ def _linear(
 
 
 def _outline(picture: NDArray[np.uint8], labels: NDArray[Any], layer: Layer) -> None:
-    """Colour the pixels of objects that have a neighbour outside their object."""
+    """Colour the outlines of a layer's objects."""
+    edge = find_edges(labels)
+    if layer.only is not None:
+        edge &= np.isin(labels, layer.only)
+    picture[edge] = label_colours(labels[edge]) if layer.colour is None else layer.colour
+
+
+def find_edges(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return the pixels of objects with one of the 4 neighbours outside their object.
+
+    Parameters
+    ----------
+    labels : ndarray of integers, shape (Y, X)
+
+    Returns
+    -------
+    ndarray of bool, shape (Y, X)
+        What lies outside the image does not count as outside.
+    """
     edge = np.zeros(labels.shape, bool)
     down, right = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
     edge[1:] |= down
     edge[:-1] |= down
     edge[:, 1:] |= right
     edge[:, :-1] |= right
-    edge &= labels != 0
-    if layer.only is not None:
-        edge &= np.isin(labels, layer.only)
-    picture[edge] = label_colours(labels[edge]) if layer.colour is None else layer.colour
+    inner: NDArray[np.bool_] = edge & (labels != 0)
+    return inner
 
 
 def _mount(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 
+import numpy as np
 import pytest
 import tifffile
 from click.testing import CliRunner
@@ -159,3 +161,24 @@ def test_a_failure_nobody_foresaw_does_not_stop_the_others(folders, monkeypatch)
     assert "surprise" in done.stderr
     assert "a2.tif" in done.stderr
     assert len(list(results.iterdir())) == 2
+
+
+def test_reports_of_several_inputs_have_an_index(folders):
+    inputs, results = folders
+    (inputs / "a1.tif").write_bytes(b"no image")
+    done = run(inputs, "-o", results, "--diameter", 18, "--report", results)
+    assert done.exit_code == 1
+    index = (results / "index.html").read_text(encoding="utf-8")
+    assert re.findall('href="(.*?)"', index) == ["a2_report.html", "b1_report.html"]
+    assert all((results / name).is_file() for name in ("a2_report.html", "b1_report.html"))
+    assert "3 inputs, 1 failed" in index
+    assert str(inputs / "a1.tif") in index
+
+
+def test_warnings_of_a_run_are_in_its_report(tmp_path):
+    image = tmp_path / "flat.tif"
+    tifffile.imwrite(image, np.full((30, 40), 5, np.uint16))
+    done = run(image, "-o", tmp_path / "mask.tif", "--report", tmp_path / "report.html")
+    assert done.exit_code == 0, done.output
+    assert "no signal" in done.stderr
+    assert "no signal" in (tmp_path / "report.html").read_text(encoding="utf-8")

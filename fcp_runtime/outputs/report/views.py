@@ -1,0 +1,201 @@
+"""Planes of a volume as small pictures, with outlines as a layer of their own."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fcp_runtime.outputs.outlines import GAMMA, find_edges, label_colours
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+LONGEST = 1400
+"""Longest edge of a picture; larger planes are reduced by a whole factor."""
+BUDGET = 4_500_000
+"""Pixels of all XY planes together: about 3 MB of a page."""
+SIDE_BUDGET = 1_000_000
+SIDE_PLANES = 24
+FEWEST = 40
+"""XY planes are reduced until so many fit into the budget, if there are so many."""
+SAMPLE = 1_000_000
+QUALITY = 75
+
+
+@dataclass(frozen=True)
+class View:
+    """Planes across one axis.
+
+    Attributes
+    ----------
+    axis : str
+        ``"z"``, ``"y"``, ``"x"``, or ``""`` where there is one picture only.
+    rows, columns : str
+        Axes of the pictures.
+    length : int
+        Planes of the volume along ``axis``.
+    positions : tuple of int
+        The planes that are shown, rising.
+    grey : tuple of str
+        Pictures as data URIs (JPEG).
+    lines : tuple of str
+        Outlines on a transparent ground as data URIs (PNG).
+    shown : tuple of float
+        Height and width in xy pixels, z stretched by the anisotropy.
+    """
+
+    axis: str
+    rows: str
+    columns: str
+    length: int
+    positions: tuple[int, ...]
+    grey: tuple[str, ...]
+    lines: tuple[str, ...]
+    shown: tuple[float, float]
+
+    @property
+    def middle(self) -> int:
+        """Index into ``positions`` that is nearest to the middle of the volume."""
+        return int(np.abs(np.array(self.positions) - self.length // 2).argmin())
+
+
+def make_views(
+    pixels: NDArray[Any], masks: NDArray[Any], anisotropy: float
+) -> tuple[list[View], View | None]:
+    """Return the views of an image or a stack.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (Z, Y, X) or (Y, X)
+    masks : ndarray of integers, same shape
+    anisotropy : float
+        Spacing of planes divided by spacing of pixels.
+
+    Returns
+    -------
+    views : list of View
+        XY, ZY, XZ of a stack; one of an image. Few enough pixels for a page below 5 MB.
+    projection : View or None
+        Maximum along z of a stack.
+    """
+    window = _window(pixels)
+    if pixels.ndim == 2:
+        return [_single(pixels, masks, window)], None
+    depth, height, width = pixels.shape
+    thick = depth * anisotropy
+    factor = _reduction(pixels.shape)
+    along = -(-depth // LONGEST)
+    shapes = {
+        "z": ((factor, factor), (float(height), float(width))),
+        "x": ((factor, along), (float(height), thick)),
+        "y": ((along, factor), (thick, float(width))),
+    }
+    views = [
+        _across(pixels, masks, axis, factors, shown, window)
+        for axis, (factors, shown) in shapes.items()
+    ]
+    return views, _single(pixels.max(axis=0), masks.max(axis=0), window)
+
+
+def _across(
+    pixels: NDArray[Any],
+    masks: NDArray[Any],
+    axis: str,
+    factors: tuple[int, int],
+    shown: tuple[float, float],
+    window: tuple[float, float],
+) -> View:
+    """Return planes across an axis."""
+    index = "zyx".index(axis)
+    length = pixels.shape[index]
+    area = max(1, pixels.size // length // (factors[0] * factors[1]))
+    fits = BUDGET // area if axis == "z" else min(SIDE_PLANES, SIDE_BUDGET // area)
+    positions = spread(length, max(1, fits))
+    pictures = []
+    for position in positions:
+        plane = (slice(None),) * index + (position,)
+        grey, labels = pixels[plane], masks[plane]
+        if axis == "x":  # rows y, as in XY beside it
+            grey, labels = grey.T, labels.T
+        pictures.append(_picture(grey, labels, factors, window))
+    rows, columns = {"z": ("y", "x"), "x": ("y", "z"), "y": ("z", "x")}[axis]
+    greys, lines = zip(*pictures, strict=True)
+    return View(axis, rows, columns, length, positions, greys, lines, shown)
+
+
+def spread(length: int, count: int) -> tuple[int, ...]:
+    """Return at most ``count`` positions in ``range(length)``, evenly apart."""
+    count = min(length, count)
+    return tuple((2 * place + 1) * length // (2 * count) for place in range(count))
+
+
+def _single(pixels: NDArray[Any], masks: NDArray[Any], window: tuple[float, float]) -> View:
+    factor = -(-max(pixels.shape) // LONGEST)
+    grey, lines = _picture(pixels, masks, (factor, factor), window)
+    height, width = pixels.shape
+    return View("", "y", "x", 1, (0,), (grey,), (lines,), (float(height), float(width)))
+
+
+def _reduction(shape: Sequence[int]) -> int:
+    """Return the whole factor by which XY planes get small enough."""
+    depth, height, width = shape
+    factor = -(-max(height, width) // LONGEST)
+    while min(depth, FEWEST) * -(-height // factor) * -(-width // factor) > BUDGET:
+        factor += 1
+    return factor
+
+
+def _window(pixels: NDArray[Any]) -> tuple[float, float]:
+    """Return the pixel values to be shown black and white."""
+    flat = pixels.ravel()
+    low, high = np.percentile(flat[:: max(1, flat.size // SAMPLE)], (1, 99.9))
+    return float(low), float(high)
+
+
+def _picture(
+    plane: NDArray[Any],
+    labels: NDArray[Any],
+    factors: tuple[int, int],
+    window: tuple[float, float],
+) -> tuple[str, str]:
+    """Return a plane and its outlines as data URIs, each block of ``factors`` pixels one pixel."""
+    from imagecodecs import jpeg_encode, png_encode
+
+    low, high = window
+    mean = _block_means(plane.astype(np.float32), factors)
+    bright = np.clip((mean - low) / max(high - low, 1e-12), 0, 1) ** GAMMA
+    grey = np.ascontiguousarray(255 * bright + 0.5, np.uint8)
+    places = [
+        np.minimum(np.arange(count) * factor + factor // 2, size - 1)
+        for count, factor, size in zip(grey.shape, factors, plane.shape, strict=True)
+    ]
+    seen = labels[np.ix_(*places)]
+    edge = find_edges(seen)
+    lines = np.zeros((*grey.shape, 4), np.uint8)
+    lines[edge, :3] = label_colours(seen[edge])
+    lines[edge, 3] = 255
+    return (
+        _data_uri("jpeg", jpeg_encode(grey, level=QUALITY)),
+        _data_uri("png", png_encode(lines, level=9)),
+    )
+
+
+def _block_means(plane: NDArray[np.float32], factors: tuple[int, int]) -> NDArray[np.float32]:
+    """Return the means of blocks; the last ones are filled up with the edge."""
+    if factors == (1, 1):
+        return plane
+    rows, columns = factors
+    padding = [(0, -size % factor) for size, factor in zip(plane.shape, factors, strict=True)]
+    full = np.pad(plane, padding, mode="edge")
+    blocks = full.reshape(full.shape[0] // rows, rows, full.shape[1] // columns, columns)
+    means: NDArray[np.float32] = blocks.mean(axis=(1, 3))
+    return means
+
+
+def _data_uri(kind: str, content: bytes | bytearray) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"

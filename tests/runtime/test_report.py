@@ -1,0 +1,225 @@
+"""The report's parts: pictures, charts, remarks, pages."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import imagecodecs
+import numpy as np
+import pytest
+from report_cases import a_result, balls
+
+from fcp_runtime.outputs.outlines import GAMMA, label_colours
+from fcp_runtime.outputs.report.charts import histogram, ticks
+from fcp_runtime.outputs.report.findings import find_remarks
+from fcp_runtime.outputs.report.page import write_index, write_report
+from fcp_runtime.outputs.report.views import LONGEST, make_views, spread
+from fcp_runtime.settings import Settings
+
+
+def decode(uri):
+    kind, content = re.fullmatch(r"data:image/(jpeg|png);base64,(.*)", uri).groups()
+    raw = base64.b64decode(content, validate=True)
+    return imagecodecs.jpeg_decode(raw) if kind == "jpeg" else imagecodecs.png_decode(raw)
+
+
+@pytest.fixture(scope="module")
+def stack():
+    masks = balls((12, 40, 50), [(5, 12, 12), (6, 25, 35)], 5)
+    return a_result(masks, voxel_um=(2.0, 0.5, 0.5))
+
+
+def test_planes_are_those_of_the_volume_rows_beside_rows():
+    z, y, x = np.indices((6, 40, 64))
+    pixels = (20 * z + y + 2 * x).astype(np.uint8)
+    views, projection = make_views(pixels, np.zeros(pixels.shape, np.uint16), 2.0)
+    assert [(view.axis, view.rows, view.columns) for view in views] == [
+        ("z", "y", "x"),
+        ("x", "y", "z"),
+        ("y", "z", "x"),
+    ]
+    assert [view.shown for view in views] == [(40, 64), (40, 12), (12, 64)]
+    low, high = np.percentile(pixels, (1, 99.9))
+
+    def shown(plane):
+        return 255 * np.clip((plane - low) / (high - low), 0, 1) ** GAMMA
+
+    for view, planes in zip(
+        views, (pixels, pixels.transpose(2, 1, 0), pixels.transpose(1, 0, 2)), strict=True
+    ):
+        assert view.length == len(planes)
+        for index, position in enumerate(view.positions):
+            difference = decode(view.grey[index]).astype(float) - shown(planes[position])
+            assert np.abs(difference).mean() < 4
+    assert np.abs(decode(projection.grey[0]) - shown(pixels.max(axis=0))).mean() < 4
+
+
+def test_outlines_are_the_inner_edges_in_the_colours_of_the_preview(stack):
+    volume, result, _, _ = stack
+    views, _ = make_views(volume.pixels, result.masks, 1.0)
+    lines = decode(views[0].lines[views[0].positions.index(5)])
+    plane = result.masks[5]
+    padded = np.pad(plane, 1, mode="edge")
+    same = [padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]]
+    edge = (plane > 0) & ~np.all([other == plane for other in same], axis=0)
+    assert edge.any()
+    assert np.array_equal(lines[..., 3] > 0, edge)
+    assert np.array_equal(lines[edge][:, :3], label_colours(plane[edge]))
+
+
+def test_large_images_are_reduced_by_means():
+    pixels = np.zeros((30, 2 * LONGEST - 1), np.uint8)
+    pixels[:, ::2] = 100
+    pixels[:15] = 0
+    views, _ = make_views(pixels, np.zeros(pixels.shape, np.uint16), 1.0)
+    grey = decode(views[0].grey[0])
+    assert grey.shape == (15, LONGEST)
+    middle = 255 * 0.5**GAMMA
+    assert np.abs(grey[9:].astype(float).mean() - middle) < 3
+
+
+@pytest.mark.parametrize(("length", "count"), [(1, 5), (10, 10), (10, 3), (1000, 24)])
+def test_positions_are_spread_evenly(length, count):
+    positions = spread(length, count)
+    assert len(positions) == min(length, count)
+    assert positions[0] + 1 >= length - positions[-1] - 1 >= 0
+    gaps = np.diff(positions)
+    assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
+
+
+def test_bars_count_all_finite_values():
+    values = np.array([1.0, 2, 2, 3, 3, 3, 8, np.nan, np.inf])
+    chart = histogram(values, "size < 5", {"median": 3.0, "none": np.nan})
+    counts = [int(count) for count in re.findall(r"to [-.\de+]+: (\d+)</title>", chart)]
+    assert sum(counts) == 7
+    assert counts[0] >= 1 <= counts[-1]
+    assert "size &lt; 5" in chart
+    assert "median 3<" in chart
+    assert "none" not in chart
+
+
+@pytest.mark.parametrize("values", [[5.0], [0.0, 0.0], [1e9] * 4, [-3.0, -3.0]])
+def test_values_all_alike_make_one_bar(values):
+    chart = histogram(np.array(values), "size")
+    counts = [int(count) for count in re.findall(r": (\d+)</title>", chart)]
+    assert max(counts) == sum(counts) == len(values)
+
+
+def test_without_objects_there_is_no_chart():
+    assert "<svg" not in histogram(np.array([]), "size")
+
+
+def test_ticks_are_round_numbers_within_the_range():
+    assert ticks(0, 10, 5) == [0, 2, 4, 6, 8, 10]
+    assert ticks(8123, 19345, 6) == [10000, 12000, 14000, 16000, 18000]
+    assert ticks(0.63, 0.97, 6) == [0.7, 0.8, 0.9]
+    assert ticks(3, 3, 6) == [3]
+
+
+def remarks(masks, diameter=10.0, mode="3d", *, known=True):
+    _, result, table, _ = a_result(masks, diameter=diameter)
+    settings = Settings(mode=mode, diameter=result.diameter, anisotropy=1.0)
+    return find_remarks(table, settings, stack=masks.ndim == 3, spacing_known=known)
+
+
+def test_a_good_result_needs_no_remark():
+    assert remarks(balls((30, 30, 30), [(8, 8, 8), (20, 20, 20)], 5)) == []
+
+
+@pytest.mark.parametrize(
+    ("masks", "options", "says"),
+    [
+        (balls((30, 30, 30), [(8, 8, 1), (20, 20, 20)], 5), {}, "1 of 2 objects touch the border"),
+        (balls((30, 30, 30), [(8, 8, 8), (20, 20, 20)], 5), {"diameter": 30.0}, "are tiny"),
+        (balls((30, 30, 30), [(8, 8, 8), (20, 20, 20)], 5), {"diameter": 16.0}, "far from"),
+        (balls((30, 30, 30), [(8, 8, 8), (20, 20, 20)], 5), {"diameter": 6.0}, "far from"),
+        (balls((30, 30), [(8, 8), (20, 20)], 5), {"diameter": 6.0}, "--diameter 10"),
+        (np.zeros((9, 9, 9), np.uint16), {}, "No object"),
+        (
+            balls((30, 30, 30), [(8, 8, 8)], 5),
+            {"mode": "stitch", "known": False},
+            "Anisotropy unknown",
+        ),
+    ],
+)
+def test_what_is_conspicuous_is_said(masks, options, says):
+    assert any(says in remark for remark in remarks(masks, **options))
+
+
+class Addresses(HTMLParser):
+    """What a page refers to, and its text."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+        self.text = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [value for name, value in attrs if name in {"src", "href", "srcset"}]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def read_page(path):
+    parser = Addresses()
+    parser.feed(path.read_text(encoding="utf-8"))
+    return parser
+
+
+def test_a_page_says_what_came_out_and_needs_nothing_else(tmp_path, stack):
+    volume, result, table, summary = stack
+    path = tmp_path / "report.html"
+    write_report(path, volume, result, table, summary=summary, notes=["dust on the lens"])
+    content = read_page(path)
+    assert content.found
+    assert all(address.startswith("data:image/") for address in content.found)
+    text = path.read_text(encoding="utf-8")
+    assert "url(" not in text
+    assert "@import" not in text
+    words = " ".join(content.text)
+    for word in (
+        "2 objects",
+        "12 \N{MULTIPLICATION SIGN} 40 \N{MULTIPLICATION SIGN} 50",
+        "2 \N{MULTIPLICATION SIGN} 0.5 \N{MULTIPLICATION SIGN} 0.5 µm",
+        "(estimated)",
+        "dust on the lens",
+    ):
+        assert word in words
+    for name in summary["settings"]:
+        assert name in words
+    held = json.loads(re.search(r'id="views">(.*?)</script>', text, re.DOTALL).group(1))
+    assert [len(view["grey"]) for view in held] == [len(view["positions"]) for view in held]
+
+
+def test_names_are_text_not_markup(tmp_path):
+    masks = balls((30, 30), [(8, 8)], 5)
+    volume, result, table, summary = a_result(masks, name="<img src=x>.tif")
+    write_report(tmp_path / "r.html", volume, result, table, summary=summary)
+    assert "x" not in read_page(tmp_path / "r.html").found
+    row = {"input": "<img src=x>", "status": "done", "link": ""}
+    write_index(tmp_path / "i.html", [row])
+    assert read_page(tmp_path / "i.html").found == []
+
+
+@pytest.mark.parametrize("shape", [(9, 9, 9), (20, 20)])
+def test_an_empty_mask_has_a_report_too(tmp_path, shape):
+    volume, result, table, summary = a_result(np.zeros(shape, np.uint16))
+    write_report(tmp_path / "r.html", volume, result, table, summary=summary)
+    assert "No object was found" in " ".join(read_page(tmp_path / "r.html").text)
+
+
+@pytest.mark.parametrize("shape", [(60, 256, 256), (12, 900, 1100)])
+def test_a_stack_of_noise_stays_below_5_megabytes(tmp_path, shape):
+    masks = np.zeros(shape, np.uint16)
+    for label, corner in enumerate(np.ndindex(2, shape[1] // 64, shape[2] // 64), start=1):
+        z, y, x = np.array(corner) * (shape[0] // 2, 64, 64)
+        masks[z : z + shape[0] // 2, y + 5 : y + 60, x + 5 : x + 60] = label
+    pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    volume, result, table, summary = a_result(masks, pixels=pixels)
+    path = tmp_path / "r.html"
+    write_report(path, volume, result, table, summary=summary)
+    assert path.stat().st_size < 5_000_000
