@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from fcp_runtime.outputs.table import Table
     from fcp_runtime.segmenter import Segmentation
 
+LONG = ("input", "error")
+"""Columns of the index that may be broken anywhere."""
+
 PLANES = {"z": ("XY", "z"), "x": ("ZY", "x"), "y": ("XZ", "y")}
 
 
@@ -75,9 +78,10 @@ def write_report(
         '<section class="tables">',
         _rows("Counts", _counts(table, result)),
         _rows("Timings", _timings(summary)),
-        _rows("Files", {"input": summary["input"], "masks": summary["output"]}),
         _rows("Settings", {key: _plain(value) for key, value in summary["settings"].items()}),
         "</section>",
+        f'<p class="long">Image: {escape(summary["input"])}</p>',
+        f'<p class="long">Masks: {escape(summary["output"])}</p>',
         _footer(),
     ]
     _save(path, page(escape(name), "\n".join(body)))
@@ -106,7 +110,9 @@ def write_index(path: str | os.PathLike[str], rows: Sequence[Mapping[str, str]])
         if row["link"]:
             cells[0] = f'<a href="{escape(row["link"])}">{cells[0]}</a>'
         kind = ' class="failed"' if row["status"] == "failed" else ""
-        lines.append(f"<tr{kind}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        tags = ['<td class="long">' if name in LONG else "<td>" for name in names]
+        line = "".join(f"{tag}{cell}</td>" for tag, cell in zip(tags, cells, strict=True))
+        lines.append(f"<tr{kind}>{line}</tr>")
     body = [
         "<h1>Segmented images</h1>",
         f'<p class="lead">{len(rows)} inputs, {len(rows) - done} failed</p>',
@@ -127,7 +133,7 @@ def _lead(volume: Volume, summary: Mapping[str, Any]) -> str:
         " &times; ".join(map(str, summary["shape"])) + " voxels (z, y, x)"
         if volume.pixels.ndim == 3
         else " &times; ".join(map(str, summary["shape"])) + " pixels (y, x)",
-        "voxel size unknown"
+        ("voxel" if volume.pixels.ndim == 3 else "pixel") + " size unknown"
         if volume.voxel_um is None
         else " &times; ".join(f"{size:.4g}" for size in volume.voxel_um[3 - volume.pixels.ndim :])
         + " &micro;m",
@@ -195,7 +201,8 @@ def _stage(views: Sequence[View]) -> str:
 
 
 def _projection(view: View) -> str:
-    return f"<section><h2>Maximum projection along z</h2>{_lone(view)}</section>"
+    heading = "<h2>Maximum projection along z</h2>"
+    return f'<section class="projection">{heading}{_lone(view)}</section>'
 
 
 def _lone(view: View) -> str:
@@ -229,7 +236,7 @@ def _charts(table: Table, result: Segmentation) -> str:
             "sphericity" if "sphericity" in table else "circularity",
         ),
     ]
-    return f'<h2>Distributions</h2><section class="charts">{"".join(charts)}</section>'
+    return f'<section><h2>Distributions</h2><div class="charts">{"".join(charts)}</div></section>'
 
 
 def _counts(table: Table, result: Segmentation) -> dict[str, str]:

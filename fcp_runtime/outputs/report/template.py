@@ -33,16 +33,21 @@ p { margin: 6px 0; }
 .mark { stroke: #c03a2b; stroke-width: 1.5; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: 3px 10px 3px 0; border-bottom: 1px solid #e3e7ec;
-  vertical-align: top; overflow-wrap: anywhere; }
-th { font-weight: 500; color: #55606f; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+  vertical-align: top; }
+th { font-weight: 500; color: #55606f; white-space: nowrap; }
+.long { overflow-wrap: anywhere; }
+td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .failed td { color: #a3271b; }
 footer { margin: 28px 0; color: #6a7482; font-size: 13px; }
 @media print {
   body { max-width: none; margin: 0; font-size: 11pt; }
   .controls { display: none; }
   .stage, .frame, .bar, .warnings { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  section, .stage, .chart, tr { break-inside: avoid; }
+  .charts, .tables { grid-template-columns: repeat(3, 1fr); gap: 8px 20px; }
+  .projection .stage { max-width: 7.5cm !important; margin: 0; }
+  section, .stage, tr { break-inside: avoid; }
+  h2 { break-after: avoid; }
+  .chart text { font-size: 15px; }
 }
 """
 

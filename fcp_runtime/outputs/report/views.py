@@ -90,13 +90,14 @@ def make_views(
     thick = depth * anisotropy
     factor = _reduction(pixels.shape)
     along = -(-depth // LONGEST)
+    grow = max(1, min(round(anisotropy), LONGEST // depth))  # thin outlines on thick planes
     shapes = {
         "z": ((factor, factor), (float(height), float(width))),
         "x": ((factor, along), (float(height), thick)),
         "y": ((along, factor), (thick, float(width))),
     }
     views = [
-        _across(pixels, masks, axis, factors, shown, window)
+        _across(pixels, masks, axis, factors, grow, shown, window)
         for axis, (factors, shown) in shapes.items()
     ]
     return views, _single(pixels.max(axis=0), masks.max(axis=0), window)
@@ -107,19 +108,22 @@ def _across(
     masks: NDArray[Any],
     axis: str,
     factors: tuple[int, int],
+    grow: int,
     shown: tuple[float, float],
     window: tuple[float, float],
 ) -> View:
-    """Return planes across an axis."""
+    """Return planes across an axis; ``grow`` repeats z where it is an axis of the pictures."""
     index = "zyx".index(axis)
     length = pixels.shape[index]
     area = max(1, pixels.size // length // (factors[0] * factors[1]))
-    fits = BUDGET // area if axis == "z" else min(SIDE_PLANES, SIDE_BUDGET // area)
+    fits = BUDGET // area if axis == "z" else min(SIDE_PLANES, SIDE_BUDGET // (area * grow))
     positions = spread(length, max(1, fits))
     pictures = []
     for position in positions:
         plane = (slice(None),) * index + (position,)
         grey, labels = pixels[plane], masks[plane]
+        if axis != "z":
+            grey, labels = grey.repeat(grow, axis=0), labels.repeat(grow, axis=0)
         if axis == "x":  # rows y, as in XY beside it
             grey, labels = grey.T, labels.T
         pictures.append(_picture(grey, labels, factors, window))
