@@ -8,17 +8,16 @@ labels serves in turn as histogram, as map of the grown seeds and as the result.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fcp_runtime.kernels import kernel
+from fcp_runtime.workers import Workers, ranges
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fcp_runtime.masks.integrate import Endpoints
-    from fcp_runtime.workers import Workers
 
 SEED_POINTS = 10
 """A seed is a maximum where more paths than this end."""
@@ -62,10 +61,10 @@ def assemble(endpoints: Endpoints, *, anisotropy: float, workers: Workers) -> ND
     volume = np.zeros(endpoints.shape, np.int32)
     flat = volume.reshape(-1)
     source, target = endpoints.source, endpoints.target
-    crowded = np.empty(target.size // (SEED_POINTS + 1) + 1, np.int64)
-    crowded = np.sort(crowded[: _count(target, flat, crowded)])
-    seeds = _seeds(volume, crowded, _plane_radius(SEED_RADIUS, endpoints.ndim, anisotropy))
-    _grow_all(volume, seeds, _plane_radius(GROWTH, endpoints.ndim, anisotropy))
+    np.add.at(flat, target, np.int32(1))
+    crowd = _crowd(flat, workers)
+    seeds = _seeds(volume, crowd, _plane_radius(SEED_RADIUS, endpoints.ndim, anisotropy))
+    _grow(volume, crowd, seeds, _plane_radius(GROWTH, endpoints.ndim, anisotropy))
 
     slabs = [slice(start, start + _SLAB) for start in range(0, target.size, _SLAB)]
     found = np.empty(target.size, np.int32)
@@ -92,91 +91,59 @@ def _plane_radius(radius: int, ndim: int, anisotropy: float) -> int:
     return 0 if ndim == 2 else max(1, round(radius / anisotropy))
 
 
-@kernel
-def _count(target: NDArray[Any], histogram: NDArray[np.int32], crowded: NDArray[np.int64]) -> int:
-    """Count the endpoints in each voxel; list the voxels that may be seeds, return how many."""
-    found = 0
-    for point in range(target.size):
-        voxel = target[point]
-        histogram[voxel] += 1
-        if histogram[voxel] == SEED_POINTS + 1:
-            crowded[found] = voxel
-            found += 1
-    return found
+def _crowd(histogram: NDArray[np.int32], workers: Workers) -> NDArray[np.int64]:
+    """Return the linear indices of the voxels where more than ``CROWD`` paths end."""
+
+    def part(span: tuple[int, int]) -> NDArray[np.int64]:
+        return np.flatnonzero(histogram[slice(*span)] > CROWD) + span[0]
+
+    return np.concatenate(workers.map(part, ranges(histogram.size, histogram.size // _SLAB + 1)))
+
+
+def _neighbours(
+    place: tuple[NDArray[np.int64], ...], offset: tuple[int, int, int], shape: tuple[int, int, int]
+) -> NDArray[np.int64]:
+    """Return linear indices of the voxels at ``offset``, taken back into the volume at its faces."""
+    moved = tuple(axis + step for axis, step in zip(place, offset, strict=True))
+    return np.ravel_multi_index(moved, shape, mode="clip")
+
+
+def _window(planes: int, radius: int) -> list[tuple[int, int, int]]:
+    near = range(-radius, radius + 1)
+    return list(itertools.product(range(-planes, planes + 1), near, near))
 
 
 def _seeds(
-    histogram: NDArray[np.int32], crowded: NDArray[np.int64], planes: int
+    histogram: NDArray[np.int32], crowd: NDArray[np.int64], planes: int
 ) -> NDArray[np.int64]:
     """Return the linear indices of the maxima, ascending by count, then in raster order.
 
     Of equal voxels in one window the last in raster order is the seed (in Cellpose each is, and
     the last painted wins, but leaves crumbs of the others).
     """
-    depth, height, width = histogram.shape
     flat = histogram.reshape(-1)
-    near = range(-SEED_RADIUS, SEED_RADIUS + 1)
-    for dz, dy, dx in itertools.product(range(-planes, planes + 1), near, near):
-        z, y, x = np.unravel_index(crowded, histogram.shape)
-        z, y, x = z + dz, y + dy, x + dx
-        inside = (z >= 0) & (z < depth) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        shift = (dz * height + dy) * width + dx
-        neighbour = np.where(inside, flat.take(crowded + shift, mode="clip"), 0)
-        own = flat[crowded]
-        crowded = crowded[neighbour < own + (shift <= 0)]
-    return crowded[np.argsort(flat[crowded], kind="stable")]
+    seeds = crowd[flat[crowd] > SEED_POINTS]
+    for offset in _window(planes, SEED_RADIUS):
+        other = _neighbours(np.unravel_index(seeds, histogram.shape), offset, histogram.shape)
+        seeds = seeds[flat[other] < flat[seeds] + (other <= seeds)]
+    return seeds[np.argsort(flat[seeds], kind="stable")]
 
 
-def _grow_all(volume: NDArray[np.int32], seeds: NDArray[np.int64], planes: int) -> None:
-    """Paint each seed's surroundings as -label into the histogram, later seeds over earlier."""
-    reach = np.diff(np.floor(np.arange(GROWTH + 1) * planes / GROWTH + 0.5)).astype(np.int64)
-    window = np.zeros((2 * planes + 1, 2 * GROWTH + 1, 2 * GROWTH + 1), np.int32)
-    queue = np.empty((window.size, 3), np.int64)
-    _grow(volume, seeds, reach, window, queue)
-
-
-@kernel
 def _grow(
-    volume: NDArray[np.int32],
-    seeds: NDArray[np.int64],
-    reach: NDArray[np.int64],
-    window: NDArray[np.int32],
-    queue: NDArray[np.int64],
+    volume: NDArray[np.int32], crowd: NDArray[np.int64], seeds: NDArray[np.int64], planes: int
 ) -> None:
-    """Dilate each seed by 3x3 pixels and ``reach`` planes a time, over crowded voxels only.
+    """Dilate the seeds ``GROWTH`` times over the crowded voxels, and write -label there.
 
-    ``volume`` holds counts, and -label where a seed has grown (only where the count was above
-    ``CROWD``). ``window`` marks the voxels seen around the seed by its number.
+    Where several seeds arrive the last, which has most paths, wins: so the largest label around a
+    voxel goes on, and no seed needs a window of its own. ``planes`` is what all dilations together
+    reach up and down.
     """
-    depth, height, width = volume.shape
-    half = window.shape[0] // 2
-    for number in range(seeds.size):
-        label = number + 1
-        z0 = seeds[number] // (height * width)
-        y0 = seeds[number] // width % height
-        x0 = seeds[number] % width
-        volume[z0, y0, x0] = -label
-        window[half, GROWTH, GROWTH] = label
-        queue[0, 0], queue[0, 1], queue[0, 2] = z0, y0, x0
-        begin, end, before = 0, 1, reach[0]
-        for planes in reach:
-            if planes != before:  # what has grown with another reach grows once more
-                begin = 0
-            level, before = end, planes
-            for place in range(begin, level):
-                for z in range(
-                    max(queue[place, 0] - planes, 0), min(queue[place, 0] + planes + 1, depth)
-                ):
-                    for y in range(max(queue[place, 1] - 1, 0), min(queue[place, 1] + 2, height)):
-                        for x in range(
-                            max(queue[place, 2] - 1, 0), min(queue[place, 2] + 2, width)
-                        ):
-                            if window[z - z0 + half, y - y0 + GROWTH, x - x0 + GROWTH] == label:
-                                continue
-                            window[z - z0 + half, y - y0 + GROWTH, x - x0 + GROWTH] = label
-                            if 0 <= volume[z, y, x] <= CROWD:
-                                continue
-                            volume[z, y, x] = -label
-                            queue[end, 0], queue[end, 1], queue[end, 2] = z, y, x
-                            end += 1
-            begin = level
+    flat = volume.reshape(-1)
+    label = np.zeros(crowd.size, np.int32)
+    label[np.searchsorted(crowd, seeds)] = np.arange(1, seeds.size + 1)
+    place = np.unravel_index(crowd, volume.shape)
+    for reach in np.diff(np.floor(np.arange(GROWTH + 1) * planes / GROWTH + 0.5)).astype(int):
+        flat[crowd] = -label
+        for offset in _window(reach, 1):
+            np.maximum(label, -flat[_neighbours(place, offset, volume.shape)], out=label)
+    flat[crowd] = -label

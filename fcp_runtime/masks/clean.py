@@ -61,14 +61,18 @@ def fill_holes_and_remove_small(labels: NDArray[np.int32], min_size: int, worker
     sizes = objects.size.copy()
     large = np.flatnonzero(sizes >= max(min_size, 1))
 
-    def look(part: tuple[int, int]) -> NDArray[np.bool_]:
+    def look(part: tuple[int, int]) -> NDArray[np.int64]:
         chunk = large[slice(*part)]
-        return _fill(labels, objects, chunk, np.zeros(0, np.int64))
+        return chunk[_holes(labels, objects, chunk)[0] > 0]
 
     pieces = workers.map(look, ranges(large.size, large.size // _CHUNK + 1))
-    hollow = large[np.concatenate([np.zeros(0, np.bool_), *pieces])]
-    if hollow.size:  # one after the other, small first: of nested objects the outermost stays
-        _fill(labels, objects, hollow[np.argsort(sizes[hollow], kind="stable")], sizes)
+    hollow = np.concatenate([np.zeros(0, np.int64), *pieces])
+    for label in hollow[np.argsort(sizes[hollow], kind="stable")]:
+        # one after the other, small first: of nested objects the outermost stays
+        holes = tuple(_holes(labels, objects, np.array([label]))[1])
+        np.subtract.at(sizes, labels[holes], 1)
+        sizes[label] += holes[0].size
+        labels[holes] = label
     _erase(labels, (sizes > 0) & (sizes < min_size), workers)
 
 
@@ -101,93 +105,68 @@ def _erase(labels: NDArray[np.int32], doomed: NDArray[np.bool_], workers: Worker
         translate(labels, table, labels, workers)
 
 
-def _fill(
-    labels: NDArray[np.int32],
-    objects: Objects,
-    chunk: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-) -> NDArray[np.bool_]:
-    """Return which objects of ``chunk`` have holes; with ``sizes`` (by label), fill them too."""
-    extent = (objects.high - objects.low)[chunk]
+def _holes(
+    labels: NDArray[np.int32], objects: Objects, chunk: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the number of voxels in holes of each object, and those (3, n) of the last object."""
+    boxes = np.concatenate([objects.low[chunk], objects.high[chunk]], axis=1)
+    extent = boxes[:, 3:] - boxes[:, :3] + 2
     space = int(extent.prod(axis=1).max(initial=0))
-    state, queue = np.empty(space, np.int8), np.empty(space, np.int64)
-    hollow = np.zeros(chunk.size, np.bool_)
-    _fill_holes(labels, objects.low, objects.high, chunk, state, queue, sizes, hollow)
-    return hollow
+    gaps = np.empty(space, np.int64)
+    counts = np.zeros(chunk.size, np.int64)
+    _find_holes(labels, chunk, boxes, np.empty(space, np.int8), gaps, counts)
+    place = np.array(np.unravel_index(gaps[: counts[-1]], extent[-1]))
+    return counts, place + boxes[-1, :3, np.newaxis] - 1
 
 
 @kernel
-def _fill_holes(
+def _find_holes(  # noqa: C901 (a kernel called from a kernel compiles once more)
     labels: NDArray[np.int32],
-    low: NDArray[np.int64],
-    high: NDArray[np.int64],
     chunk: NDArray[np.int64],
+    boxes: NDArray[np.int64],
     state: NDArray[np.int8],
-    queue: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    hollow: NDArray[np.bool_],
+    gaps: NDArray[np.int64],
+    counts: NDArray[np.int64],
 ) -> None:
-    """Find the holes of each object; fill them and keep ``sizes`` up to date unless it is empty.
+    """Count the voxels in holes of each object; leave those of the last object in ``gaps``.
 
     Every voxel of a hole lies between voxels of the object in its row, so only such gaps are
-    searched. ``state`` of a voxel in the box: 0 outside, 1 gap, 2 visited gap, 3 object.
+    looked at: those that touch the outside become outside themselves, until none does; the rest
+    are holes. ``state`` of a voxel in the box with a margin of one: 0 outside, 1 gap, 2 object.
     """
     for c in range(chunk.size):
-        label = chunk[c]
-        z0, y0, x0 = low[label, 0], low[label, 1], low[label, 2]
-        depth, height, width = high[label, 0] - z0, high[label, 1] - y0, high[label, 2] - x0
-        for row in range(depth * height):
-            z, y = z0 + row // height, y0 + row % height
-            last = -1
-            for x in range(width):
-                inside = labels[z, y, x0 + x] == label
-                state[row * width + x] = 3 if inside else 0
-                if inside:
-                    for gap in range(last + 1 if last >= 0 else x, x):
-                        state[row * width + gap] = 1
-                    last = x
-        for start in range(depth * height * width):
-            if state[start] != 1:
-                continue
-            end = _gather_gap(start, depth, height, width, state, queue)
-            hollow[c] |= end > 0
-            for place in range(end if sizes.size > 0 else 0):
-                here = queue[place]
-                z, y = z0 + here // (height * width), y0 + here // width % height
-                x = x0 + here % width
-                sizes[labels[z, y, x]] -= 1
-                sizes[label] += 1
-                labels[z, y, x] = label
-
-
-@kernel
-def _gather_gap(
-    start: int,
-    depth: int,
-    height: int,
-    width: int,
-    state: NDArray[np.int8],
-    queue: NDArray[np.int64],
-) -> int:
-    """List in ``queue`` the gaps connected with ``start``; return how many, 0 if they are open."""
-    state[start] = 2
-    queue[0] = start
-    place, end = 0, 1
-    closed = True
-    while place < end:
-        here = queue[place]
-        place += 1
-        for face in range(2 if depth == 1 else 0, 6):  # down and up in z, y, x
-            stride = height * width if face < 2 else width if face < 4 else 1
-            length = depth if face < 2 else height if face < 4 else width
-            step = 2 * (face % 2) - 1
-            if not 0 <= here // stride % length + step < length:
-                closed = False
-                continue
-            there = here + step * stride
-            closed &= state[there] != 0
-            if state[there] == 1:
-                state[there] = 2
-                queue[end] = there
-                end += 1
-    return end if closed else 0
+        z0, y0, x0 = boxes[c, 0], boxes[c, 1], boxes[c, 2]
+        z1, y1, x1 = boxes[c, 3], boxes[c, 4], boxes[c, 5]
+        width = x1 - x0 + 2
+        area = width * (y1 - y0 + 2)
+        rise = area if z1 - z0 > 1 else 0  # an object of one plane is filled in its plane
+        for i in range(area * (z1 - z0 + 2)):
+            state[i] = 0
+        count = 0
+        for z in range(z0, z1):
+            for y in range(y0, y1):
+                last = x1
+                origin = (z - z0 + 1) * area + (y - y0 + 1) * width + 1 - x0
+                for x in range(x0, x1):
+                    if labels[z, y, x] == chunk[c]:
+                        state[origin + x] = 2
+                        for gap in range(last + 1, x):
+                            state[origin + gap] = 1
+                            gaps[count] = origin + gap
+                            count += 1
+                        last = x
+        opened = count
+        while opened > 0:
+            opened = 0
+            for k in range(count):
+                i = gaps[k]
+                if state[i] == 1 and (
+                    state[i - 1] * state[i + 1] * state[i - width] * state[i + width] == 0
+                    or state[i - rise] * state[i + rise] == 0
+                ):
+                    state[i] = 0
+                    opened += 1
+        for k in range(count):
+            if state[gaps[k]] == 1:
+                gaps[counts[c]] = gaps[k]
+                counts[c] += 1

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fcp_runtime.masks.objects import Objects
+
 _CHUNK = 64
 """Objects of one piece of work."""
 
@@ -99,92 +101,79 @@ def _for_flows(
 ) -> None:
     """Call ``use(label, linear index, flow (2, n))`` with the pixels of some objects at a time."""
     objects = measure(labels, workers)
-    extent = objects.high - objects.low + 2
-    area = extent[:, 1] * extent[:, 2]
     present = objects.present()
 
     def part(start: int) -> None:
         chunk = present[start : start + _CHUNK]
-        size = objects.size[chunk]
-        pixel = np.empty(int(size.sum()), np.int64)
-        direction = np.empty((2, pixel.size), np.float32)
-        scratch = np.empty(3 * int(area[chunk].max()), np.float64)
-        _flow_of_objects(labels, objects.low, objects.high, chunk, scratch, pixel, direction)
-        use(np.repeat(chunk, size), pixel, direction)
+        pixel, direction = _flow_of_objects(labels, objects, chunk)
+        use(np.repeat(chunk, objects.size[chunk]), pixel, direction)
 
     workers.map(part, range(0, present.size, _CHUNK))
 
 
-@kernel
-def _flow_of_objects(  # noqa: C901 (one object from outline to flow; each call in a kernel compiles anew)
-    labels: NDArray[np.int32],
-    low: NDArray[np.int64],
-    high: NDArray[np.int64],
-    chunk: NDArray[np.int64],
-    scratch: NDArray[np.float64],
-    pixel: NDArray[np.int64],
-    flow: NDArray[np.float32],
-) -> None:
-    """Write linear index and unit flow (2, n) of all pixels of the objects ``chunk``, one by one.
+def _flow_of_objects(
+    labels: NDArray[np.int32], objects: Objects, chunk: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return linear index and unit flow (2, n) of all pixels of the objects ``chunk``.
 
-    ``scratch`` holds three boxes with a margin of one: weight (1/9 inside, else 0), two of heat.
-    The terms are summed in Cellpose's order, so that the heat equals its to the last bit.
+    The objects lie one after the other in one row of memory, each in its box with a margin of one.
     """
+    low, high, size = objects.low[chunk], objects.high[chunk], objects.size[chunk]
+    inside = [
+        np.nonzero(labels[z, top:bottom, left:right] == label)
+        for label, (z, top, left), (_, bottom, right) in zip(chunk, low, high, strict=True)
+    ]
+    y, x = np.concatenate(inside, axis=1) + 1
+    stride = high[:, 2] - low[:, 2] + 2
+    rows = high[:, 1] - low[:, 1] + 2
+    end = np.cumsum(stride * rows)
+    begin = end - stride * rows
+    place = np.repeat(begin, size) + y * np.repeat(stride, size) + x
+    centre = place[_nearest_to_mean(y, x, size)]
+    weight = np.zeros(end[-1])
+    weight[place] = 1 / 9
+    heat = np.zeros((2, weight.size))
+    _spread_heat(np.stack([begin, end, stride, centre, 2 * (stride + rows)], 1), weight, heat)
+
+    down = np.repeat(stride, size)
+    gradient = np.stack(
+        [heat[0, place + down] - heat[0, place - down], heat[0, place + 1] - heat[0, place - 1]]
+    )
+    gradient /= 1e-60 + np.sqrt((gradient**2).sum(0))
     _, height, width = labels.shape
-    one = np.uint64(1)  # unsigned: an index that cannot be negative is tested less
-    done = 0
-    for label in chunk:
-        z, top, left = low[label, 0], low[label, 1], low[label, 2]
-        bottom, right = high[label, 1], high[label, 2]
-        stride = right - left + 2
-        size = stride * (bottom - top + 2)
-        for i in range(3 * size):
-            scratch[i] = 0.0
-        begin = done
-        y_mean = x_mean = 0.0
-        for y in range(top, bottom):
-            for x in range(left, right):
-                if labels[z, y, x] == label:
-                    i = (y - top + 1) * stride + x - left + 1
-                    scratch[i] = 1.0 / 9.0
-                    pixel[done] = i
-                    y_mean += y - top + 1
-                    x_mean += x - left + 1
-                    done += 1
-        y_mean /= done - begin
-        x_mean /= done - begin
-        nearest = np.inf
-        centre = 0
-        for p in range(begin, done):
-            distance = (pixel[p] % stride - x_mean) ** 2 + (pixel[p] // stride - y_mean) ** 2
-            if distance < nearest:
-                nearest = distance
-                centre = pixel[p]
+    corner = (low[:, 0] * height + low[:, 1] - 1) * width + low[:, 2] - 1
+    return np.repeat(corner, size) + y * width + x, gradient.astype(np.float32)
 
-        old, new = size, 2 * size
-        s = np.uint64(stride)
-        for _ in range(2 * (bottom - top + right - left + 4)):
-            scratch[old + centre] += 1.0
-            o = np.uint64(old)
-            n = np.uint64(new)
-            for i in range(s + one, np.uint64(size) - s - one):
-                h = o + i
-                heat = scratch[h] + scratch[h - s] + scratch[h + s]
-                heat += scratch[h - one]
-                heat += scratch[h + one]
-                heat += scratch[h - s - one]
-                heat += scratch[h - s + one]
-                heat += scratch[h + s - one]
-                heat += scratch[h + s + one]
-                scratch[n + i] = scratch[i] * heat
-            old, new = new, old
 
-        for p in range(begin, done):
-            i = pixel[p]
-            h = old + i
-            dy = scratch[h + stride] - scratch[h - stride]
-            dx = scratch[h + 1] - scratch[h - 1]
-            norm = 1e-60 + np.sqrt(dy * dy + dx * dx)
-            flow[0, p] = dy / norm
-            flow[1, p] = dx / norm
-            pixel[p] = (z * height + top + i // stride - 1) * width + left + i % stride - 1
+def _nearest_to_mean(
+    y: NDArray[np.int64], x: NDArray[np.int64], size: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return for each object the first of its pixels that is nearest to their mean position."""
+    first = np.cumsum(size) - size
+    distance = sum(
+        (axis - np.repeat(np.add.reduceat(axis, first) / size, size)) ** 2 for axis in (x, y)
+    )
+    nearest = np.flatnonzero(distance == np.repeat(np.minimum.reduceat(distance, first), size))
+    return nearest[np.searchsorted(nearest, first)]
+
+
+@kernel
+def _spread_heat(
+    objects: NDArray[np.int64], weight: NDArray[np.float64], heat: NDArray[np.float64]
+) -> None:
+    """Feed and spread the heat of objects: rows of begin, end, stride, centre, steps (even).
+
+    ``weight`` is 1/9 inside and 0 outside; ``heat`` (2, n) holds this step's and the next, and at
+    the end the result in its first row. The terms are added in Cellpose's order, so that the heat
+    equals its to the last bit.
+    """
+    one = np.uint64(1)  # unsigned: indices are not tested for being negative
+    for row in objects:
+        s = np.uint64(row[2])
+        for step in range(row[4]):
+            old, new = heat[step % 2], heat[1 - step % 2]
+            old[row[3]] += 1.0
+            for i in range(np.uint64(row[0]) + s + one, np.uint64(row[1]) - s - one):
+                total = old[i] + old[i - s] + old[i + s] + old[i - one] + old[i + one]
+                total = total + old[i - s - one] + old[i - s + one]
+                new[i] = weight[i] * (total + old[i + s - one] + old[i + s + one])

@@ -27,11 +27,11 @@ BRICK = (32, 64, 128)
 TOLERANCE = 0.01
 """Voxels: a point that comes back this close to where it was a few steps ago has settled."""
 
-_LANES = 64
-"""Points followed in turn, one step each, so that a core works on several at a time."""
+_SLAB = 1 << 14
+"""Points followed together: what is kept of them fits a core's cache."""
 
-_FIRST_ANCHOR = 4
-"""Steps after which the place to come back to is set anew; later the gaps grow by a quarter."""
+_ROUND = 3
+"""Fewest steps of a round; points that have settled are taken out after each."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ def follow_flows(
     The field is linear between voxels and zero at voxels that are not foreground. A step is the
     flow itself; its z part is divided by ``anisotropy``, since planes lie that many pixels apart.
     Points stay in the volume, and with two flow axes in their plane. A point stops after ``niter``
-    steps, or when it comes closer than ``tolerance`` voxels to a place where it was a few steps ago
-    (places 4, 8, 12, 16, 20, 25, ... steps after the start are tried): then it rests or runs in a
-    cycle, whose end is as good anywhere.
+    steps, or once it has come closer than ``tolerance`` voxels to where it was a few steps ago (at
+    steps 0, 3, 6, 9, 12, 15, 18, 22, ...): then it rests, or runs in a cycle whose end is as good
+    anywhere.
 
     Parameters
     ----------
@@ -92,7 +92,6 @@ def follow_flows(
     tolerance : float
         In voxels; 0 follows every point for ``niter`` steps.
     """
-    depth, height, width = fields.shape
     logit = fields.logit
     cut = math.floor(threshold * LOGIT_SCALE)  # an integer exceeds the product: exceeds its floor
     bricks = _bricks(fields.shape)
@@ -102,21 +101,16 @@ def follow_flows(
     source = np.empty(int(stops[-1]), index)
     target = np.empty_like(source)
     field = (fields.flow.reshape(fields.ndim, -1), logit.reshape(-1), cut)
-    geometry = _geometry(fields.shape, fields.ndim, anisotropy)
+    axes, scale = _geometry(fields.shape, fields.ndim, anisotropy)
 
     def follow(item: tuple[tuple[slice, ...], int, int]) -> None:
         brick, start, stop = item
-        if start == stop:
-            return
-        z, y, x = (
-            found + part.start
-            for found, part in zip(np.nonzero(logit[brick] > cut), brick, strict=True)
-        )
-        points = slice(start, stop)
-        source[points] = (z * height + y) * width + x
-        lanes = (np.empty((_LANES, 4), np.int64), np.empty((_LANES, 6), np.float32))
-        limits = (niter, np.float32(tolerance**2))
-        _follow(*field, *geometry, *limits, *lanes, source[points], target[points])
+        voxel = _voxels(logit[brick] > cut, tuple(part.start for part in brick))
+        source[start:stop] = _linear(voxel, fields.shape)
+        for first in range(0, stop - start, _SLAB):
+            slab = slice(first, min(first + _SLAB, stop - start))
+            end = _settle(voxel[:, slab], field, axes, scale, niter, tolerance)
+            target[start:stop][slab] = _linear(end, fields.shape)
 
     workers.map(
         follow,
@@ -124,7 +118,45 @@ def follow_flows(
         progress=progress,
         stage="integrate",
     )
-    return Endpoints(source, target, (depth, height, width), fields.ndim)
+    return Endpoints(source, target, fields.shape, fields.ndim)
+
+
+def _voxels(inside: NDArray[np.bool_], corner: tuple[int, ...]) -> NDArray[np.int32]:
+    """Return z, y, x (3, n) of the true voxels of a brick that begins at ``corner``."""
+    _, height, width = inside.shape
+    rows, x = np.divmod(np.flatnonzero(inside).astype(np.int32), np.int32(width))
+    z, y = np.divmod(rows, np.int32(height))
+    return np.stack([z, y, x]) + np.array(corner, np.int32)[:, np.newaxis]
+
+
+def _linear(voxel: NDArray[np.int32], shape: tuple[int, int, int]) -> NDArray[Any]:
+    """Return the linear index of voxels (3, n)."""
+    z, y, x = voxel if math.prod(shape) < 2**31 else voxel.astype(np.int64)
+    return np.asarray((z * shape[1] + y) * shape[2] + x)
+
+
+def _settle(
+    voxel: NDArray[np.int32],
+    field: tuple[NDArray[np.int16], NDArray[np.int16], int],
+    axes: NDArray[np.int64],
+    scale: NDArray[np.float32],
+    niter: int,
+    tolerance: float,
+) -> NDArray[np.int32]:
+    """Follow points from their voxels (3, n) and return the voxels nearest to their ends."""
+    cell = np.minimum(voxel, axes[:, :1], dtype=np.int32, casting="same_kind")
+    place = (voxel - cell).astype(np.float32)
+    way, least = np.empty_like(place), np.empty_like(place[0])
+    moving = np.arange(voxel.shape[1])
+    done = 0
+    while moving.size and done < niter:
+        steps = min(max(_ROUND, done // 4), niter - done)
+        way.fill(0)
+        least.fill(np.inf)
+        _advance(*field, axes, scale, moving, cell, place, way, least, steps)
+        done += steps
+        moving = moving[least.take(moving) >= tolerance**2]
+    return cell + (place >= np.float32(0.5))
 
 
 def _bricks(shape: tuple[int, int, int]) -> list[tuple[slice, ...]]:
@@ -138,153 +170,89 @@ def _bricks(shape: tuple[int, int, int]) -> list[tuple[slice, ...]]:
 def _geometry(
     shape: tuple[int, int, int], ndim: int, anisotropy: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return per axis: voxels, the last cell, the way to the next voxel; and voxels a flow unit.
+    """Return per axis: last cell, stride, way to a cell's second voxel, flow part; and the scale.
 
     A cell lies between a voxel and the next. Along an axis of one voxel, and from plane to plane
-    of two-dimensional fields, there is no cell: the way is 0 and the flow counts nothing.
+    of two-dimensional fields, there is none: the way is 0 and the flow counts nothing.
     """
-    scale = np.array([1 / anisotropy, 1, 1]) / FLOW_SCALE
-    cells = np.array([[n, n - 2, stride] for n, stride in zip(shape, _strides(shape), strict=True)])
-    flat = np.array(shape) == 1
-    flat[0] |= ndim == 2
-    cells[flat, 1] = np.array(shape)[flat] - 1
-    cells[flat, 2] = 0
-    scale[flat] = 0
-    return cells.astype(np.int64), scale.astype(np.float32)
-
-
-def _strides(shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    return shape[1] * shape[2], shape[2], 1
+    axes = np.empty((3, 4), np.int64)
+    scale = np.array([1 / anisotropy, 1, 1], np.float64) / FLOW_SCALE  # voxels a flow unit
+    strides = (shape[1] * shape[2], shape[2], 1)
+    for axis, (length, stride) in enumerate(zip(shape, strides, strict=True)):
+        if length == 1 or axis < 3 - ndim:
+            axes[axis] = length - 1, stride, 0, 0
+            scale[axis] = 0
+        else:
+            axes[axis] = length - 2, stride, stride, axis - 3 + ndim
+    return axes, scale.astype(np.float32)
 
 
 @kernel
-def _follow(
+def _advance(
     flow: NDArray[np.int16],
     logit: NDArray[np.int16],
     cut: int,
-    cells: NDArray[np.int64],
+    axes: NDArray[np.int64],
     scale: NDArray[np.float32],
-    niter: int,
-    tolerance: np.float32,
-    lane: NDArray[np.int64],
-    state: NDArray[np.float32],
-    source: NDArray[Any],
-    target: NDArray[Any],
+    moving: NDArray[np.int64],
+    cell: NDArray[np.int32],
+    place: NDArray[np.float32],
+    way: NDArray[np.float32],
+    least: NDArray[np.float32],
+    steps: int,
 ) -> None:
-    """Write the end of each point's path to ``target``.
+    """Move the points ``moving`` by ``steps`` Euler steps, all of them by one before the next.
 
-    ``lane`` keeps a point's number and cell (z, y, x); ``state`` its place in the cell (0 to 1) and
-    the way since the last anchor. The lanes are independent, so a core overlaps their steps.
+    (One point's steps wait for each other; those of several points a core overlaps.)
+
+    A point is at ``place`` (0 to 1) in its ``cell`` (both z, y, x; n); ``way`` adds up its steps,
+    ``least`` keeps the smallest squared length that ``way`` has had. ``flow`` (D, voxels) and
+    ``logit`` (voxels) are read at the eight voxels of the cell, the flow as 0 where the logit is
+    not above ``cut``.
     """
-    half = np.float32(0.5)
-    height, width = cells[1, 0], cells[2, 0]
-    z_last, y_last, x_last = cells[0, 1], cells[1, 1], cells[2, 1]
-    z_scale, y_scale, x_scale = scale[0], scale[1], scale[2]
-    z_flow, y_flow, x_flow = flow[0], flow[flow.shape[0] - 2], flow[flow.shape[0] - 1]
-    for begin in range(0, source.size, lane.shape[0]):
-        active = min(lane.shape[0], source.size - begin)
-        for j in range(active):
-            voxel = np.int64(source[begin + j])
-            z, y, x = voxel // (height * width), voxel // width % height, voxel % width
-            lane[j, 0] = begin + j
-            lane[j, 1], lane[j, 2], lane[j, 3] = min(z, z_last), min(y, y_last), min(x, x_last)
-            state[j, 0], state[j, 1], state[j, 2] = z - lane[j, 1], y - lane[j, 2], x - lane[j, 3]
-            state[j, 3] = state[j, 4] = state[j, 5] = np.float32(0)
-        anchor = _FIRST_ANCHOR
-        step = 0
-        while active > 0:
-            step += 1
-            kept = 0
-            for j in range(active):
-                z, y, x = lane[j, 1], lane[j, 2], lane[j, 3]
-                fz, fy, fx = state[j, 0], state[j, 1], state[j, 2]
-                corner = _corners((z * height + y) * width + x, cells)
-                weight = _weights(logit, cut, corner, fz, fy, fx)
-                dz = _interpolated(z_flow, corner, weight) * z_scale
-                dy = _interpolated(y_flow, corner, weight) * y_scale
-                dx = _interpolated(x_flow, corner, weight) * x_scale
-                z, fz, dz = _moved(z, fz, dz, state[j, 3], z_last)
-                y, fy, dy = _moved(y, fy, dy, state[j, 4], y_last)
-                x, fx, dx = _moved(x, fx, dx, state[j, 5], x_last)
-                if step == niter or dz * dz + dy * dy + dx * dx < tolerance:
-                    z, y, x = z + (fz >= half), y + (fy >= half), x + (fx >= half)
-                    target[lane[j, 0]] = (z * height + y) * width + x
-                    continue
-                if step == anchor:
-                    dz = dy = dx = np.float32(0)
-                lane[kept, 0], lane[kept, 1], lane[kept, 2], lane[kept, 3] = lane[j, 0], z, y, x
-                state[kept, 0], state[kept, 1], state[kept, 2] = fz, fy, fx
-                state[kept, 3], state[kept, 4], state[kept, 5] = dz, dy, dx
-                kept += 1
-            active = kept
-            if step == anchor:
-                anchor += max(_FIRST_ANCHOR, step // 4)
-
-
-@kernel
-def _corners(cell: int, cells: NDArray[np.int64]) -> tuple[Any, ...]:
-    """Return the linear indices of a cell's eight voxels, x fastest."""
-    z, y, x = np.uint64(cells[0, 2]), np.uint64(cells[1, 2]), np.uint64(cells[2, 2])
-    a = np.uint64(cell)  # unsigned, so that no index is tested for being negative
-    return a, a + x, a + y, a + y + x, a + z, a + z + x, a + z + y, a + z + y + x
-
-
-@kernel
-def _weights(
-    logit: NDArray[np.int16],
-    cut: int,
-    corner: tuple[Any, ...],
-    fz: np.float32,
-    fy: np.float32,
-    fx: np.float32,
-) -> tuple[Any, ...]:
-    """Return the weights of linear interpolation; 0 for voxels that are not foreground."""
-    one = np.float32(1)
-    gz, gy, gx = one - fz, one - fy, one - fx
-    p, q, r, s = gz * gy, gz * fy, fz * gy, fz * fy
-    return (
-        _if_foreground(logit[corner[0]], cut, p * gx),
-        _if_foreground(logit[corner[1]], cut, p * fx),
-        _if_foreground(logit[corner[2]], cut, q * gx),
-        _if_foreground(logit[corner[3]], cut, q * fx),
-        _if_foreground(logit[corner[4]], cut, r * gx),
-        _if_foreground(logit[corner[5]], cut, r * fx),
-        _if_foreground(logit[corner[6]], cut, s * gx),
-        _if_foreground(logit[corner[7]], cut, s * fx),
-    )
-
-
-@kernel
-def _if_foreground(logit: np.int16, cut: int, weight: np.float32) -> np.float32:
-    return weight if logit > cut else np.float32(0)
-
-
-@kernel
-def _interpolated(
-    field: NDArray[np.int16], corner: tuple[Any, ...], weight: tuple[Any, ...]
-) -> Any:
-    """Return the weighted sum of a field over a cell's voxels, added in pairs."""
-    a, b = weight[0] * field[corner[0]], weight[1] * field[corner[1]]
-    c, d = weight[2] * field[corner[2]], weight[3] * field[corner[3]]
-    e, f = weight[4] * field[corner[4]], weight[5] * field[corner[5]]
-    g, h = weight[6] * field[corner[6]], weight[7] * field[corner[7]]
-    return ((a + b) + (c + d)) + ((e + f) + (g + h))
-
-
-@kernel
-def _moved(
-    voxel: np.int64, place: np.float32, step: np.float32, way: np.float32, last: np.int64
-) -> tuple[Any, np.float32, np.float32]:
-    """Return voxel, place in its cell and way since the anchor after a step along one axis."""
-    place += step
-    way += step
-    jump = np.floor(place)
-    voxel += np.int64(jump)
-    place -= jump
-    if voxel < 0:  # at the volume's faces, what lies past them is taken back
-        way -= np.float32(voxel) + place
-        return 0, np.float32(0), way
-    if voxel > last:
-        way -= np.float32(voxel - last - 1) + place
-        return last, np.float32(1), way
-    return voxel, place, way
+    zero, one = np.float32(0), np.float32(1)
+    hop_z, hop_y, hop_x = np.uint64(axes[0, 2]), np.uint64(axes[1, 2]), np.uint64(axes[2, 2])
+    z_flow, y_flow, x_flow = flow[axes[0, 3]], flow[axes[1, 3]], flow[axes[2, 3]]
+    for _ in range(steps):
+        for k in range(moving.size):
+            j = np.uint64(moving[k])  # unsigned: indices are not tested for being negative
+            a = np.uint64(
+                cell[0, j] * axes[0, 1] + cell[1, j] * axes[1, 1] + cell[2, j] * axes[2, 1]
+            )
+            b, c, d = a + hop_x, a + hop_y, a + hop_y + hop_x
+            e, f, g, h = a + hop_z, b + hop_z, c + hop_z, d + hop_z
+            fz, fy, fx = place[0, j], place[1, j], place[2, j]
+            gz, gy, gx = one - fz, one - fy, one - fx
+            w_a = gz * gy * gx if logit[a] > cut else zero
+            w_b = gz * gy * fx if logit[b] > cut else zero
+            w_c = gz * fy * gx if logit[c] > cut else zero
+            w_d = gz * fy * fx if logit[d] > cut else zero
+            w_e = fz * gy * gx if logit[e] > cut else zero
+            w_f = fz * gy * fx if logit[f] > cut else zero
+            w_g = fz * fy * gx if logit[g] > cut else zero
+            w_h = fz * fy * fx if logit[h] > cut else zero
+            dz = (w_a * z_flow[a] + w_b * z_flow[b]) + (w_c * z_flow[c] + w_d * z_flow[d])
+            dz += (w_e * z_flow[e] + w_f * z_flow[f]) + (w_g * z_flow[g] + w_h * z_flow[h])
+            dy = (w_a * y_flow[a] + w_b * y_flow[b]) + (w_c * y_flow[c] + w_d * y_flow[d])
+            dy += (w_e * y_flow[e] + w_f * y_flow[f]) + (w_g * y_flow[g] + w_h * y_flow[h])
+            dx = (w_a * x_flow[a] + w_b * x_flow[b]) + (w_c * x_flow[c] + w_d * x_flow[d])
+            dx += (w_e * x_flow[e] + w_f * x_flow[f]) + (w_g * x_flow[g] + w_h * x_flow[h])
+            square = zero
+            for axis in range(3):
+                step = scale[axis] * (dz if axis == 0 else dy if axis == 1 else dx)
+                there = place[axis, j] + step
+                moved = way[axis, j] + step
+                jump = np.floor(there)
+                there -= jump
+                voxel = cell[axis, j] + np.int32(jump)
+                if voxel < 0:  # at the faces of the volume, what lies past them is taken back
+                    moved -= np.float32(voxel) + there
+                    voxel, there = 0, zero
+                elif voxel > axes[axis, 0]:
+                    moved -= np.float32(voxel - axes[axis, 0] - 1) + there
+                    voxel, there = axes[axis, 0], one
+                cell[axis, j] = voxel
+                place[axis, j] = there
+                way[axis, j] = moved
+                square += moved * moved
+            least[j] = min(least[j], square)

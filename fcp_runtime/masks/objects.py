@@ -19,10 +19,8 @@ _TABLE_ENTRIES = 2_000_000
 _PIECE = 1 << 20
 """Voxels translated at a time."""
 
-_LOWEST = [1, 2, 4, 6]
-"""Columns of a partial table that hold a minimum: first voxel, low z, y, x."""
-
-_NEVER = np.iinfo(np.int64).max
+_LOWEST, _HIGHEST = slice(1, 4), slice(4, 7)
+"""Columns of the kernel's table."""
 
 
 @dataclass(frozen=True)
@@ -59,23 +57,26 @@ def measure(labels: NDArray[np.int32], workers: Workers) -> Objects:
     workers : Workers
         The threads to use.
     """
-    depth, height, _ = labels.shape
+    _, height, width = labels.shape
     count = int(labels.max(initial=0)) + 1
+    rows = labels.reshape(-1, width)
 
-    def part(rows: tuple[int, int]) -> NDArray[np.int64]:
-        table = np.zeros((count, 8), np.int64)
-        table[:, _LOWEST] = _NEVER
-        _measure(labels, *rows, table)
+    def part(span: tuple[int, int]) -> NDArray[np.int64]:
+        table = np.zeros((count, 7), np.int64)
+        table[:, _LOWEST] = labels.size
+        _measure(rows, height, *span, table)
         return table
 
     pieces = min(16, max(1, _TABLE_ENTRIES // count))
-    tables = workers.map(part, ranges(depth * height, pieces))
+    tables = workers.map(part, ranges(rows.shape[0], pieces))
     total = tables[0]
     for table in tables[1:]:
         total[:, 0] += table[:, 0]
         total[:, _LOWEST] = np.minimum(total[:, _LOWEST], table[:, _LOWEST])
-        total[:, 3::2] = np.maximum(total[:, 3::2], table[:, 3::2])
-    return Objects(total[:, 0], total[:, 1], total[:, 2::2], total[:, 3::2])
+        total[:, _HIGHEST] = np.maximum(total[:, _HIGHEST], table[:, _HIGHEST])
+    planes = np.array([height * width, 1, 1])
+    low, high = total[:, _LOWEST], total[:, _HIGHEST]
+    return Objects(total[:, 0], total[:, 1], low // planes, high // planes + 1)
 
 
 def translate(
@@ -92,27 +93,23 @@ def translate(
 
 
 @kernel
-def _measure(labels: NDArray[np.int32], start: int, stop: int, table: NDArray[np.int64]) -> None:
-    """Add the rows start..stop (of all Z * Y) to ``table``: size, first, then low, high of z, y, x."""
-    _, height, width = labels.shape
+def _measure(
+    labels: NDArray[np.int32], height: int, start: int, stop: int, table: NDArray[np.int64]
+) -> None:
+    """Enter the rows start..stop of all planes' rows in ``table``, by label.
+
+    Its columns: size; lowest linear index, y, x; highest linear index, y, x.
+    """
+    width = labels.shape[1]
     for row in range(start, stop):
-        z = row // height
         y = row % height
-        x = 0
-        while x < width:
-            label = labels[z, y, x]
-            begin = x
-            x += 1
-            while x < width and labels[z, y, x] == label:
-                x += 1
-            if label == 0:
-                continue
-            entry = table[label]
-            entry[0] += x - begin
-            entry[1] = min(entry[1], row * width + begin)
-            entry[2] = min(entry[2], z)
-            entry[3] = max(entry[3], z + 1)
-            entry[4] = min(entry[4], y)
-            entry[5] = max(entry[5], y + 1)
-            entry[6] = min(entry[6], begin)
-            entry[7] = max(entry[7], x)
+        for x in range(width):
+            label = labels[row, x]
+            if label > 0:
+                table[label, 0] += 1
+                table[label, 1] = min(table[label, 1], row * width + x)
+                table[label, 2] = min(table[label, 2], y)
+                table[label, 3] = min(table[label, 3], x)
+                table[label, 4] = row * width + x
+                table[label, 5] = max(table[label, 5], y)
+                table[label, 6] = max(table[label, 6], x)

@@ -84,7 +84,7 @@ def test_stopping_early_hardly_changes_the_masks_of_noisy_fields(name):
             remove_bad_flow(labels, fields, 0.4, TWO)
         fill_holes_and_remove_small(labels, 15, TWO)
     assert np.unique(early).size == np.unique(full).size
-    assert matched(full, early).mean() > 0.999
+    assert matched(full, early).mean() > 0.998
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
