@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from fcp_runtime.diameter import estimate_diameter
+from fcp_runtime.diameter import MIN_SIZE, estimate_diameter
 from fcp_runtime.errors import FcpWarning, SettingsError
 from fcp_runtime.fields import Fields
 from fcp_runtime.io.volume import Volume, from_array
@@ -146,7 +146,11 @@ class Segmenter:
                 )
             settings = replace(settings, diameter=diameter)
         scale = self.network.diam_mean / _known(settings.diameter)
-        settings = replace(settings, niter=settings.niter or math.ceil(200 / scale))
+        settings = replace(
+            settings,
+            niter=settings.niter or math.ceil(200 / scale),
+            min_size=smallest_object(settings) if settings.min_size is None else settings.min_size,
+        )
         with _timed(timings, "network"):
             fields = self._fields(stack, scale, intensities, settings, report)
         with _timed(timings, "masks"):
@@ -199,13 +203,27 @@ def reconstruct(
         fields,
         cellprob_threshold=settings.cellprob_threshold,
         flow_threshold=settings.flow_threshold,
-        min_size=settings.min_size,
+        min_size=int(_known(settings.min_size)),
         niter=int(_known(settings.niter)),
         anisotropy=_known(settings.anisotropy),
         workers=workers,
         stitch_threshold=settings.stitch_threshold if settings.mode == "stitch" else None,
         progress=progress,
     )
+
+
+def smallest_object(settings: Settings) -> int:
+    """Return the voxels that an object must have: 15, in space a tenth of a ball if that is more.
+
+    Parameters
+    ----------
+    settings : Settings
+        With mode, diameter and anisotropy filled in.
+    """
+    if settings.mode != "3d":
+        return MIN_SIZE
+    ball = math.pi / 6 * _known(settings.diameter) ** 3 / _known(settings.anisotropy)
+    return max(MIN_SIZE, round(ball / 10))
 
 
 def segment(

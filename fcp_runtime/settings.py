@@ -21,7 +21,7 @@ class Options(TypedDict, total=False):
     percentiles: tuple[float, float]
     cellprob_threshold: float
     flow_threshold: float
-    min_size: int
+    min_size: int | None
     niter: int | None
     stitch_threshold: float
     tile: int
@@ -52,8 +52,9 @@ class Settings:
     flow_threshold : float
         Largest mean squared error between network flow and the flow recomputed from a mask, in
         2-D; 0 keeps every mask.
-    min_size : int
-        Objects with fewer voxels (input grid) are removed.
+    min_size : int or None
+        Objects with fewer voxels (input grid) are removed. None is 15 as in Cellpose, and in mode
+        ``"3d"`` at least a tenth of a ball of that diameter: what is smaller are scraps.
     niter : int or None
         Most steps of the flow integration; None is ``ceil(200 * diameter / diam_mean)``.
     stitch_threshold : float
@@ -76,7 +77,7 @@ class Settings:
     percentiles: tuple[float, float] = (1.0, 99.0)
     cellprob_threshold: float = 0.0
     flow_threshold: float = 0.4
-    min_size: int = 15
+    min_size: int | None = None
     niter: int | None = None
     stitch_threshold: float = 0.25
     tile: int = 256
@@ -103,7 +104,7 @@ class Settings:
                 self.flow_threshold >= 0,
                 "flow_threshold must not be negative (0 switches the check off)",
             ),
-            (self.min_size >= 0, "min_size must not be negative"),
+            (self.min_size is None or self.min_size >= 0, "min_size must not be negative"),
             (self.niter is None or self.niter >= 1, "niter must be at least 1"),
             (0 < self.stitch_threshold <= 1, "stitch_threshold must be above 0 and at most 1"),
             (

@@ -77,7 +77,10 @@ def test_eight_and_sixteen_bits_give_the_same_nuclei(segmenter):
     eight = (image.image.astype(np.float32) * (255 / image.image.max())).round().astype(np.uint8)
     many = segmenter.segment(image.image, diameter=22).masks
     few = segmenter.segment(eight, diameter=22).masks
-    assert abs(match(many, image.labels).counts(0.5).f1 - match(few, image.labels).counts(0.5).f1) <= 0.005
+    assert (
+        abs(match(many, image.labels).counts(0.5).f1 - match(few, image.labels).counts(0.5).f1)
+        <= 0.005
+    )
 
 
 @pytest.mark.parametrize("dtype", ["<f8", ">u2", "i2", "f4", ">f4", "i4", "u4"])
@@ -195,3 +198,12 @@ def test_an_interrupt_in_progress_reaches_the_caller(segmenter, stack):
 def test_impossible_settings_are_refused_and_named(wrong):
     with pytest.raises(SettingsError, match=next(iter(wrong))):
         Settings(**wrong)
+
+
+def test_scraps_are_removed_in_space_and_kept_small_in_planes(segmenter, stack):
+    space = segmenter.segment(stack.image, diameter=20, anisotropy=2.0)
+    ball = np.pi / 6 * 20**3 / 2
+    assert space.settings.min_size == round(ball / 10)
+    assert np.bincount(space.masks.ravel()).min() >= space.settings.min_size
+    assert segmenter.segment(stack.image, mode="2d", diameter=20).settings.min_size == 15
+    assert segmenter.segment(stack.image, diameter=20, min_size=3).settings.min_size == 3
