@@ -7,10 +7,12 @@ masks do not depend on threads), and numba has no float16 on CPUs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FLOW_SCALE = 8192
 """Fixed-point units of one isotropic pixel a step: the range is -4 to 4, a unit vector is 1."""

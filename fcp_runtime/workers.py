@@ -80,6 +80,4 @@ def ranges(length: int, pieces: int) -> Sequence[tuple[int, int]]:
     """Cut ``range(length)`` into at most ``pieces`` nearly equal, non-empty (start, stop) ranges."""
     pieces = max(1, min(pieces, length))
     edges = [length * piece // pieces for piece in range(pieces + 1)]
-    return [
-        (start, stop) for start, stop in pairwise(edges) if stop > start
-    ]
+    return [(start, stop) for start, stop in pairwise(edges) if stop > start]

@@ -206,4 +206,5 @@ def test_scraps_are_removed_in_space_and_kept_small_in_planes(segmenter, stack):
     assert space.settings.min_size == round(ball / 10)
     assert np.bincount(space.masks.ravel()).min() >= space.settings.min_size
     assert segmenter.segment(stack.image, mode="2d", diameter=20).settings.min_size == 15
-    assert segmenter.segment(stack.image, diameter=20, min_size=3).settings.min_size == 3
+    stated = segmenter.segment(stack.image, diameter=20, anisotropy=2.0, min_size=3)
+    assert stated.settings.min_size == 3
