@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def test_an_installed_project_loads_its_models(built, tmp_path, form):
     subprocess.run(
         [sys.executable, "-m", "venv", "--system-site-packages", str(tmp_path / "env")], check=True
     )
-    python = next((tmp_path / "env").glob("*/python*"))
+    python = tmp_path / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     parent = f"import site; site.addsitedir({next(p for p in sys.path if p.endswith('site-packages'))!r}); "
     subprocess.run(
         [python, "-m", "pip", "install", "-q", "--no-deps", *what],
