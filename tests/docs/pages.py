@@ -1,0 +1,101 @@
+"""Code blocks of the pages, and how a reader would run them.
+
+A comment before a block changes that: ``<!-- not run: reason -->`` leaves it out (commands are
+still parsed), ``<!-- needs: module ... -->`` skips it where a module is missing.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import click
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = ("fcp-run", "fcp-eval", "fcp-export", "fcp-distill")
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+    "optional-dependencies"
+]
+MARK = re.compile(r"<!--\s*(not run|needs):\s*(.+?)\s*-->")
+INSTALLED = re.compile(r"(?:\.|fastercellpose)(?:\[([\w,]+)\])?")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code: its page, first line, language, text and mark."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+    mark: str = ""
+    detail: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+def blocks(page: Path) -> list[Block]:
+    """Return the blocks of Python and of commands, fenced or indented by four spaces."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    found = []
+    number, mark = 0, ("", "")
+    while number < len(lines):
+        line, first = lines[number], number
+        if line.startswith("```"):
+            number = lines.index("```", number + 1)
+            language, text = line[3:].strip(), lines[first + 1 : number]
+        elif line.startswith("    ") and line.strip() and not lines[number - 1].strip():
+            while number + 1 < len(lines) and re.match(r"    |\s*$", lines[number + 1]):
+                number += 1
+            text = [row[4:] for row in lines[first : number + 1]]
+            language = guessed(text)
+        else:
+            match = MARK.fullmatch(line.strip())
+            mark = (match[1], match[2]) if match else mark if not line.strip() else ("", "")
+            number += 1
+            continue
+        number += 1
+        if language in ("python", "console"):
+            found.append(Block(page, first + 1, language, "\n".join(text), *mark))
+        mark = ("", "")
+    return found
+
+
+def guessed(text: list[str]) -> str:
+    """Return the language of an indented block, which does not say it."""
+    if text[0].split(" ")[0] in (*COMMANDS, "pip"):
+        return "console"
+    return "python" if any(row.startswith(("import ", "from ")) for row in text) else "text"
+
+
+def commands(text: str) -> list[list[str]]:
+    """Return the commands of a block, each as a list of arguments."""
+    joined = text.replace("\\\n", " ")
+    parts = [part for line in joined.splitlines() for part in line.split(" && ")]
+    split = [shlex.split(part, comments=True) for part in parts]
+    return [words for words in split if words]
+
+
+def command_of(name: str) -> click.Command:
+    (found,) = entry_points(group="console_scripts", name=name)
+    command: click.Command = found.load()
+    return command
+
+
+def check_install(words: list[str]) -> None:
+    """``pip install`` is not run: its extras must exist."""
+    assert words[1] == "install", words
+    for word in words[2:]:
+        if not word.startswith("-"):
+            match = INSTALLED.fullmatch(word)
+            assert match, f"pip install {word} is not of this project"
+            assert set((match[1] or "test").split(",")) <= set(EXTRAS), word
