@@ -17,7 +17,8 @@ from fcp_runtime.fields import Fields
 from fcp_runtime.io.tiff import read_volume, write_labels
 from fcp_runtime.io.volume import Volume
 from fcp_runtime.network.registry import ModelInfo, list_models
-from fcp_runtime.segmenter import Segmentation, Segmenter, reconstruct, segment
+from fcp_runtime.segmentation import Prediction, Segmentation
+from fcp_runtime.segmenter import Segmenter, reconstruct, segment
 from fcp_runtime.settings import Settings
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "ModelError",
     "ModelInfo",
     "OutputError",
+    "Prediction",
     "Segmentation",
     "Segmenter",
     "Settings",

@@ -6,13 +6,13 @@ import math
 import time
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from fcp_runtime.diameter import MIN_SIZE, estimate_diameter
-from fcp_runtime.errors import FcpWarning, SettingsError
+from fcp_runtime.errors import FcpWarning, InputError, SettingsError
 from fcp_runtime.fields import Fields
 from fcp_runtime.io.volume import Volume, from_array
 from fcp_runtime.masks.reconstruct import masks_from_fields
@@ -21,6 +21,7 @@ from fcp_runtime.network.session import Network
 from fcp_runtime.sampling.normalize import Intensity, measure_intensity
 from fcp_runtime.sampling.sweep import compute_fields
 from fcp_runtime.sampling.views import VIEW_2D, VIEWS_3D
+from fcp_runtime.segmentation import Prediction, Segmentation
 from fcp_runtime.settings import Options, Settings
 from fcp_runtime.workers import Progress, Workers, silent
 
@@ -28,48 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import ArrayLike, NDArray
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """What came of one image.
-
-    Attributes
-    ----------
-    masks : ndarray of uint16 or uint32, shape of the image
-        0 is background; objects are 1..n in raster order of their first voxel.
-    settings : Settings
-        Everything that determined the masks: estimated and default values filled in.
-    timings : dict of str to float
-        Seconds per stage: ``"intensity"``, ``"diameter"``, ``"network"``, ``"masks"``.
-    fields : Fields or None
-        Mean network output on the input grid, if it was asked for.
-    """
-
-    masks: NDArray[np.uint16] | NDArray[np.uint32]
-    settings: Settings
-    timings: dict[str, float]
-    fields: Fields | None = None
-
-    @property
-    def count(self) -> int:
-        """Number of objects."""
-        return int(self.masks.max(initial=0))
-
-    @property
-    def diameter(self) -> float:
-        """Object diameter that was used, in input pixels (xy)."""
-        return self.settings.diameter or math.nan
-
-    @property
-    def flow(self) -> NDArray[np.float32] | None:
-        """Flow, float32 (D, Z, Y, X) in isotropic pixels a step, if fields were asked for."""
-        return None if self.fields is None else self.fields.float_flow()
-
-    @property
-    def logit(self) -> NDArray[np.float32] | None:
-        """Cell-probability logit, float32 (Z, Y, X), if fields were asked for."""
-        return None if self.fields is None else self.fields.float_logit()
 
 
 class Segmenter:
@@ -130,15 +89,31 @@ class Segmenter:
         SettingsError
             If an option has an impossible value.
         """
-        volume = image if isinstance(image, Volume) else from_array(image)
-        settings = _settle(Settings(model=self.model, **options), volume)
-        report = progress or silent
+        found = self.predict(image, progress=progress, **options)
+        if found.fields is None:
+            return _nothing(found, keep_fields=keep_fields)
+        with _timed(found.timings, "masks"):
+            masks = reconstruct(found.fields, found.settings, self.workers, progress or silent)
+        return Segmentation(
+            masks.reshape(found.shape),
+            found.settings,
+            found.timings,
+            found.fields if keep_fields else None,
+        )
+
+    def predict(
+        self,
+        image: ArrayLike | Volume,
+        *,
+        progress: Progress | None = None,
+        **options: Unpack[Options],
+    ) -> Prediction:
+        """Walk as far as the fields; `reconstruct` goes on. Parameters and errors as in `segment`."""
         timings: dict[str, float] = {}
-        stack = volume.pixels if volume.pixels.ndim == 3 else volume.pixels[np.newaxis]
-        with _timed(timings, "intensity"):
-            intensities = _intensities(stack, settings, self.workers)
+        volume, stack, settings, intensities = self._begin(image, options, timings)
         if all(found is None for found in intensities):
-            return _nothing(volume, settings, timings, keep_fields=keep_fields)
+            _warn_of_no_signal(volume, settings)
+            return Prediction(None, settings, timings, volume.pixels.shape)
         if settings.diameter is None:
             with _timed(timings, "diameter"):
                 diameter = estimate_diameter(
@@ -152,12 +127,32 @@ class Segmenter:
             min_size=smallest_object(settings) if settings.min_size is None else settings.min_size,
         )
         with _timed(timings, "network"):
-            fields = self._fields(stack, scale, intensities, settings, report)
-        with _timed(timings, "masks"):
-            masks = reconstruct(fields, settings, self.workers, report)
-        return Segmentation(
-            masks.reshape(volume.pixels.shape), settings, timings, fields if keep_fields else None
-        )
+            fields = self._fields(stack, scale, intensities, settings, progress or silent)
+        return Prediction(fields, settings, timings, volume.pixels.shape)
+
+    def estimate_diameter(self, image: ArrayLike | Volume, **options: Unpack[Options]) -> float:
+        """Return the diameter, in input pixels (xy), that `segment` would estimate.
+
+        Raises
+        ------
+        InputError
+            As in `segment`, and if the image has no signal to estimate it from.
+        """
+        volume, stack, settings, intensities = self._begin(image, options, {})
+        if all(found is None for found in intensities):
+            raise InputError(f"{volume.name}: no signal to estimate a diameter from; state one")
+        return estimate_diameter(stack, self.network, intensities, settings, self.workers)
+
+    def _begin(
+        self, image: ArrayLike | Volume, options: Options, timings: dict[str, float]
+    ) -> tuple[Volume, NDArray[Any], Settings, list[Intensity | None]]:
+        """Return the image, the same as a stack, settings with mode and anisotropy, intensities."""
+        volume = image if isinstance(image, Volume) else from_array(image)
+        settings = _settle(Settings(model=self.model, **options), volume)
+        stack = volume.pixels if volume.pixels.ndim == 3 else volume.pixels[np.newaxis]
+        with _timed(timings, "intensity"):
+            intensities = _intensities(stack, settings, self.workers)
+        return volume, stack, settings, intensities
 
     def _fields(
         self,
@@ -253,7 +248,7 @@ def _settle(settings: Settings, volume: Volume) -> Settings:
                 f"{volume.name}: spacing of planes unknown, taken as that of pixels; "
                 "set anisotropy (--anisotropy) to z spacing / xy spacing",
                 FcpWarning,
-                stacklevel=3,
+                stacklevel=5,
             )
         anisotropy = 1.0
     return replace(settings, mode=mode, anisotropy=anisotropy)
@@ -268,19 +263,21 @@ def _intensities(
     return [measure_intensity(stack, settings.percentiles, workers)] * len(stack)
 
 
-def _nothing(
-    volume: Volume, settings: Settings, timings: dict[str, float], *, keep_fields: bool
-) -> Segmentation:
-    """Return empty masks for an image without signal, and say so."""
+def _nothing(found: Prediction, *, keep_fields: bool) -> Segmentation:
+    """Return the empty masks of an image without signal."""
+    z, y, x = (1, *found.shape)[-3:]
+    fields = Fields.empty((z, y, x), 3 if found.settings.mode == "3d" else 2)
+    masks = np.zeros(found.shape, np.uint16)
+    return Segmentation(masks, found.settings, found.timings, fields if keep_fields else None)
+
+
+def _warn_of_no_signal(volume: Volume, settings: Settings) -> None:
     low, high = settings.percentiles
     warnings.warn(
         f"{volume.name}: no signal (percentiles {low:g} and {high:g} are equal), the mask is empty",
         FcpWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
-    shape = (1, *volume.pixels.shape)[-3:]
-    fields = Fields.empty(shape, 3 if settings.mode == "3d" else 2) if keep_fields else None
-    return Segmentation(np.zeros(volume.pixels.shape, np.uint16), settings, timings, fields)
 
 
 def _known(value: float | None) -> float:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fcp_runtime.evaluate.manifest import Row
     from fcp_runtime.io.volume import Volume
-    from fcp_runtime.segmenter import Segmentation
+    from fcp_runtime.segmentation import Segmentation
 
 FRAGMENT_VOXELS = {"bbbc050": 200}
 """Sources whose smaller true objects are fragments: they are scored with and without these."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fcp_runtime.io.volume import Volume
     from fcp_runtime.outputs.graph import Graph, Method
     from fcp_runtime.outputs.table import Table
-    from fcp_runtime.segmenter import Segmentation
+    from fcp_runtime.segmentation import Segmentation
     from fcp_runtime.workers import Workers
 
 ENDINGS = {

@@ -6,7 +6,7 @@ import numpy as np
 
 from fcp_runtime.io.volume import Volume
 from fcp_runtime.outputs.measurements import measure
-from fcp_runtime.segmenter import Segmentation
+from fcp_runtime.segmentation import Segmentation
 from fcp_runtime.settings import Settings
 from fcp_runtime.workers import Workers
 

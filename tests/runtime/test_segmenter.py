@@ -116,6 +116,25 @@ def test_kept_fields_give_the_same_masks_again(segmenter, stack):
     assert np.count_nonzero(fewer) < np.count_nonzero(again)
 
 
+def test_a_prediction_is_the_first_half_of_a_segmentation(segmenter, stack):
+    whole = segmenter.segment(stack.image, anisotropy=2.0, keep_fields=True)
+    half = segmenter.predict(stack.image, anisotropy=2.0)
+    assert half.settings == whole.settings
+    assert half.shape == stack.image.shape
+    assert np.array_equal(half.fields.flow, whole.fields.flow)
+    assert np.array_equal(half.fields.logit, whole.fields.logit)
+
+
+def test_the_estimate_alone_is_that_of_a_segmentation(segmenter, stack):
+    estimate = segmenter.estimate_diameter(stack.image, anisotropy=2.0)
+    assert estimate == segmenter.segment(stack.image, anisotropy=2.0).diameter
+
+
+def test_no_diameter_is_estimated_where_there_is_no_signal(segmenter):
+    with pytest.raises(InputError, match="no signal"):
+        segmenter.estimate_diameter(np.full((40, 50), 7, np.uint8))
+
+
 def test_without_request_no_fields_are_kept(segmenter):
     result = segmenter.segment(nuclei_image((64, 64), diameter=17, seed=0).image, diameter=17)
     assert result.fields is None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fcp_runtime.io.volume import Volume
     from fcp_runtime.outputs.table import Table
-    from fcp_runtime.segmenter import Segmentation
+    from fcp_runtime.segmentation import Segmentation
 
 LONG = ("input", "error")
 """Columns of the index that may be broken anywhere."""
