@@ -81,10 +81,10 @@ def write_index_page(report: Path, outcomes: Sequence[Outcome]) -> None:
     """
     from fcp_runtime.outputs.report.page import write_index
 
+    folder = report if report.is_dir() else report.parent
     rows = []
     for outcome in outcomes:
-        page = outcome.job.targets["report"]
+        page = next(path for path in outcome.job.targets["report"] if path.parent == folder)
         link = quote(page.name) if outcome.status != "failed" and page.is_file() else ""
         rows.append({**{name: str(value) for name, value in outcome.row.items()}, "link": link})
-    folder = report if report.is_dir() else report.parent
     write_index(folder / "index.html", rows)

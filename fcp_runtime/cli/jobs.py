@@ -14,7 +14,9 @@ from fcp_runtime.errors import InputError, OutputError, SettingsError
 from fcp_runtime.outputs.bundle import ENDINGS, check_targets, written_files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from fcp_runtime.outputs.bundle import Targets
 
 IMAGE_SUFFIXES = (".tif", ".tiff")
 MASK_ENDING = "_masks.tif"
@@ -29,13 +31,13 @@ class Job:
     image : Path
     mask : Path
         The label TIFF.
-    targets : mapping of str to Path
+    targets : Targets
         The other outputs, by kind.
     """
 
     image: Path
     mask: Path
-    targets: Mapping[str, Path] = field(default_factory=dict)
+    targets: Targets = field(default_factory=dict)
 
     @property
     def files(self) -> list[Path]:
@@ -48,9 +50,7 @@ class Job:
         return all(file.is_file() for file in self.files)
 
 
-def plan_jobs(
-    inputs: Sequence[Path], output: Path | None, targets: Mapping[str, Path]
-) -> list[Job]:
+def plan_jobs(inputs: Sequence[Path], output: Path | None, targets: Targets) -> list[Job]:
     """Pair every image with its outputs.
 
     Parameters
@@ -59,8 +59,8 @@ def plan_jobs(
         Images, folders, or patterns with wildcards.
     output : Path or None
         File or folder of the mask.
-    targets : mapping of str to Path
-        File or folder of each other output, by kind. A name with ``{name}`` in it stands for one
+    targets : Targets
+        Files or folders of each other output, by kind. A name with ``{name}`` in it stands for one
         file per image, as a folder does.
 
     Returns
@@ -94,8 +94,8 @@ def plan_jobs(
             image,
             place(output, image, MASK_ENDING, several=several),
             {
-                kind: place(path, image, ENDINGS[kind], several=several)
-                for kind, path in targets.items()
+                kind: tuple(place(path, image, ENDINGS[kind], several=several) for path in paths)
+                for kind, paths in targets.items()
             },
         )
         for image in images

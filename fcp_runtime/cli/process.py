@@ -76,7 +76,7 @@ def process(job: Job, task: Task) -> dict[str, Any]:
     summary = {
         "input": str(job.image),
         "output": str(job.mask),
-        "outputs": {kind: str(path) for kind, path in job.targets.items()},
+        "outputs": {kind: [str(path) for path in paths] for kind, paths in job.targets.items()},
         "shape": list(result.masks.shape),
         "objects": result.count,
         "diameter": round(result.diameter, 2),
@@ -91,15 +91,16 @@ def process(job: Job, task: Task) -> dict[str, Any]:
         from fcp_runtime.outputs.report.page import write_report
 
         stated = task.options.get("anisotropy") or volume.anisotropy
-        write_report(
-            job.targets["report"],
-            volume,
-            result,
-            table,
-            summary=summary,
-            notes=notes,
-            spacing_known=stated is not None,
-        )
+        for path in job.targets["report"]:
+            write_report(
+                path,
+                volume,
+                result,
+                table,
+                summary=summary,
+                notes=notes,
+                spacing_known=stated is not None,
+            )
     return summary
 
 

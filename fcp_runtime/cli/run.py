@@ -28,8 +28,8 @@ DEFAULTS = Settings()
 
 TARGETS = {
     "preview": "PNG with outlines over the middle planes.",
-    "table": "Measurements of every object, .csv or .parquet.",
-    "graph": "Cell graph, .graphml, .npz (torch-geometric) or .csv.",
+    "table": "Measurements of every object, .csv or .parquet; repeat it for both.",
+    "graph": "Cell graph, .graphml, .npz (torch-geometric) or .csv; may be repeated, too.",
     "graph_picture": "PNG of the cell graph over the projection.",
     "rois": "ImageJ/Fiji regions, .zip.",
     "outlines": "Outlines of one image as text, .txt.",
@@ -49,11 +49,13 @@ def setting(flag: str, **details: Any) -> Callable[[Any], Any]:
 
 
 def target_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add an option for every output beside the mask."""
+    """Add an option for every output beside the mask; each may be repeated, for other formats."""
     for kind, words in reversed(TARGETS.items()):
         flag = "--" + kind.replace("_", "-")
         kind_of_path = click.Path(path_type=Path)
-        function = click.option(flag, type=kind_of_path, metavar="PATH", help=words)(function)
+        function = click.option(flag, type=kind_of_path, metavar="PATH", multiple=True, help=words)(
+            function
+        )
     return function
 
 
@@ -146,7 +148,7 @@ def main(
         return
     settings = {key: options.pop(key) for key in DEFAULTS.as_dict()}
     model = Settings(**settings).model
-    targets = {kind: path for kind in TARGETS if (path := options.pop(kind)) is not None}
+    targets = {kind: paths for kind in TARGETS if (paths := options.pop(kind))}
     if demo:
         if inputs:
             raise click.UsageError("--demo makes its own image; give no INPUT")
@@ -171,8 +173,8 @@ def main(
     finally:  # interrupted too: the summary says how far it came
         if summary is not None:
             write_summary(summary, outcomes)
-        if "report" in targets and len(jobs) > 1:
-            write_index_page(targets["report"], outcomes)
+        for report in targets.get("report", ()) if len(jobs) > 1 else ():
+            write_index_page(report, outcomes)
     failed = [outcome.error for outcome in outcomes if outcome.error is not None]
     if len(jobs) == 1 and failed:
         raise failed[0]

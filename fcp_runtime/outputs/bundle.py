@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fcp_runtime.errors import OutputError
 from fcp_runtime.outputs.extras import load_extra
-from fcp_runtime.outputs.graph_files import check_graph_path, csv_paths
-from fcp_runtime.outputs.table import check_table_path
+from fcp_runtime.outputs.graph_files import check_graph_path, csv_paths, write_graph
+from fcp_runtime.outputs.table import check_table_path, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from fcp_runtime.io.volume import Volume
@@ -51,6 +50,9 @@ FORMATS = {
 MEASURED = ("table", "graph", "graph_picture", "geojson", "report")
 """Kinds that show measurements."""
 
+Targets = Mapping[str, tuple[Path, ...]]
+"""Files by kind, a key of `ENDINGS`; a kind may have several, as in other formats."""
+
 FLAT = {"geojson": "GeoJSON", "outlines": "outlines as text"}
 """Kinds that have no place for a third axis."""
 
@@ -64,22 +66,22 @@ class GraphChoice:
     neighbours: int = 6
 
 
-def written_files(targets: Mapping[str, Path]) -> list[Path]:
+def written_files(targets: Targets) -> list[Path]:
     """Return the files that outputs consist of: a graph as CSV has two."""
     files: list[Path] = []
-    for kind, path in targets.items():
-        pair = kind == "graph" and path.suffix.lower() == ".csv"
-        files.extend(csv_paths(path) if pair else [path])
+    for kind, paths in targets.items():
+        for path in paths:
+            pair = kind == "graph" and path.suffix.lower() == ".csv"
+            files.extend(csv_paths(path) if pair else [path])
     return files
 
 
-def check_targets(targets: Mapping[str, Path]) -> None:
+def check_targets(targets: Targets) -> None:
     """Raise now, before a long run, what would be raised at its end.
 
     Parameters
     ----------
-    targets : mapping of str to Path
-        By kind, a key of `ENDINGS`.
+    targets : Targets
 
     Raises
     ------
@@ -88,20 +90,26 @@ def check_targets(targets: Mapping[str, Path]) -> None:
     MissingExtraError
         If a format needs a library that is missing.
     """
-    for kind, path in targets.items():
-        known = FORMATS.get(kind)
-        if known is not None and path.suffix.lower() not in known:
-            flag = "--" + kind.replace("_", "-")
-            raise OutputError(f"{path}: {flag} writes {' or '.join(known)}; name it so")
-    if "table" in targets:
-        check_table_path(targets["table"])
-    if "graph" in targets:
-        check_graph_path(targets["graph"])
-    if "rois" in targets:
-        load_extra("roifile", f"{targets['rois']}: an ImageJ ROI zip")
+    for kind, paths in targets.items():
+        for path in paths:
+            check_target(kind, path)
 
 
-def check_axes(targets: Mapping[str, Path], volume: Volume) -> None:
+def check_target(kind: str, path: Path) -> None:
+    """Raise what `check_targets` raises, for one file."""
+    known = FORMATS.get(kind)
+    if known is not None and path.suffix.lower() not in known:
+        flag = "--" + kind.replace("_", "-")
+        raise OutputError(f"{path}: {flag} writes {' or '.join(known)}; name it so")
+    if kind == "table":
+        check_table_path(path)
+    elif kind == "graph":
+        check_graph_path(path)
+    elif kind == "rois":
+        load_extra("roifile", f"{path}: an ImageJ ROI zip")
+
+
+def check_axes(targets: Targets, volume: Volume) -> None:
     """Refuse formats for one image where the volume is a stack.
 
     Raises
@@ -110,25 +118,25 @@ def check_axes(targets: Mapping[str, Path], volume: Volume) -> None:
         With what to use in place of it.
     """
     for kind, words in FLAT.items():
-        if kind in targets and volume.pixels.ndim == 3:
+        if targets.get(kind) and volume.pixels.ndim == 3:
             raise OutputError(
-                f"{targets[kind]}: {words} is for one image, and {volume.name} is a stack of "
+                f"{targets[kind][0]}: {words} is for one image, and {volume.name} is a stack of "
                 f"{len(volume.pixels)} planes; use --rois"
             )
 
 
-def needs_fields(targets: Mapping[str, Path]) -> bool:
+def needs_fields(targets: Targets) -> bool:
     """Return whether an output shows flow and cell probability."""
     return not targets.keys().isdisjoint(("seg_npy", "flows"))
 
 
-def needs_table(targets: Mapping[str, Path]) -> bool:
+def needs_table(targets: Targets) -> bool:
     """Return whether an output shows measurements."""
     return not targets.keys().isdisjoint(MEASURED)
 
 
 def write_outputs(
-    targets: Mapping[str, Path],
+    targets: Targets,
     volume: Volume,
     result: Segmentation,
     table: Table | None,
@@ -144,8 +152,7 @@ def write_outputs(
 
     Parameters
     ----------
-    targets : mapping of str to Path
-        By kind, a key of `ENDINGS`.
+    targets : Targets
     volume : Volume
     result : Segmentation
         Of the volume; with fields where `needs_fields` says so.
@@ -162,18 +169,18 @@ def write_outputs(
         If a file cannot be written.
     """
     masks = result.masks
-    if "preview" in targets:
-        _write_preview(targets["preview"], volume, result)
+    for path in targets.get("preview", ()):
+        _write_preview(path, volume, result)
     if table is not None:
         _write_measured(targets, volume, result, table, graph, workers)
-    if "rois" in targets:
+    for path in targets.get("rois", ()):
         from fcp_runtime.outputs.interchange.rois import write_rois
 
-        write_rois(targets["rois"], masks, workers=workers)
-    if "outlines" in targets:
+        write_rois(path, masks, workers=workers)
+    for path in targets.get("outlines", ()):
         from fcp_runtime.outputs.interchange.outlines import write_outlines
 
-        write_outlines(targets["outlines"], masks)
+        write_outlines(path, masks)
     _write_fields(targets, volume, result, image)
 
 
@@ -198,7 +205,7 @@ def _write_preview(path: Path, volume: Volume, result: Segmentation) -> None:
 
 
 def _write_measured(
-    targets: Mapping[str, Path],
+    targets: Targets,
     volume: Volume,
     result: Segmentation,
     table: Table,
@@ -206,14 +213,12 @@ def _write_measured(
     workers: Workers,
 ) -> None:
     """Write what is made of the measurements."""
-    if "table" in targets:
-        from fcp_runtime.outputs.table import write_table
-
-        write_table(targets["table"], table)
-    if "geojson" in targets:
+    for path in targets.get("table", ()):
+        write_table(path, table)
+    for path in targets.get("geojson", ()):
         from fcp_runtime.outputs.interchange.geojson import write_geojson
 
-        write_geojson(targets["geojson"], result.masks, table=table)
+        write_geojson(path, result.masks, table=table)
     if not targets.keys().isdisjoint(("graph", "graph_picture")):
         from fcp_runtime.outputs.graph import build_graph
 
@@ -230,37 +235,33 @@ def _write_measured(
         _write_graph(targets, graph, volume.pixels)
 
 
-def _write_graph(targets: Mapping[str, Path], graph: Graph, pixels: NDArray[Any]) -> None:
-    if "graph" in targets:
-        from fcp_runtime.outputs.graph_files import write_graph
-
-        write_graph(targets["graph"], graph)
-    if "graph_picture" in targets:
+def _write_graph(targets: Targets, graph: Graph, pixels: NDArray[Any]) -> None:
+    for path in targets.get("graph", ()):
+        write_graph(path, graph)
+    for path in targets.get("graph_picture", ()):
         from fcp_runtime.outputs.graph_picture import draw_graph
         from fcp_runtime.outputs.preview import save_png
 
-        save_png(targets["graph_picture"], draw_graph(graph, pixels))
+        save_png(path, draw_graph(graph, pixels))
 
 
-def _write_fields(
-    targets: Mapping[str, Path], volume: Volume, result: Segmentation, image: Path
-) -> None:
+def _write_fields(targets: Targets, volume: Volume, result: Segmentation, image: Path) -> None:
     """Write what shows the fields."""
     if result.fields is None:
         return
     settings = result.settings.as_dict()
-    if "seg_npy" in targets:
+    for path in targets.get("seg_npy", ()):
         from fcp_runtime.outputs.interchange.seg_npy import write_seg_npy
 
         write_seg_npy(
-            targets["seg_npy"],
+            path,
             result.masks,
             result.fields,
             image=image.resolve(),
             diameter=result.diameter,
             settings=settings,
         )
-    if "flows" in targets:
+    for path in targets.get("flows", ()):
         from fcp_runtime.outputs.interchange.flows import write_flows
 
-        write_flows(targets["flows"], result.fields, settings=settings, voxel_um=volume.voxel_um)
+        write_flows(path, result.fields, settings=settings, voxel_um=volume.voxel_um)

@@ -72,7 +72,7 @@ def read_csv(path):
 def test_one_call_writes_every_output_of_a_stack(everything):
     folder, summary = everything
     assert {path.name for path in folder.iterdir()} == {"mask.tif", *STACK_OUTPUTS.values()}
-    named = {kind.replace("-", "_"): str(folder / name) for kind, name in STACK_OUTPUTS.items()}
+    named = {kind.replace("-", "_"): [str(folder / name)] for kind, name in STACK_OUTPUTS.items()}
     assert summary["outputs"] == named
 
 
@@ -126,6 +126,7 @@ def test_one_image_gives_polygons_outlines_and_other_formats(tmp_path, picture):
         *(picture, "-o", tmp_path / "mask.tif", "--diameter", 20, "--json"),
         *("--geojson", tmp_path / "a.geojson", "--outlines", tmp_path / "a.txt"),
         *("--table", tmp_path / "a.parquet", "--graph", tmp_path / "a.csv"),
+        *("--table", tmp_path / "a.csv", "--graph", tmp_path / "a.npz"),
         *("--graph-method", "nearest", "--graph-neighbours", 2, "--graph-limit", 60),
     )
     assert done.exit_code == 0, done.output
@@ -137,6 +138,8 @@ def test_one_image_gives_polygons_outlines_and_other_formats(tmp_path, picture):
     ]
     assert len((tmp_path / "a.txt").read_text(encoding="ascii").splitlines()) == count
     assert parquet.read_table(tmp_path / "a.parquet").num_rows == count
+    assert len(read_csv(tmp_path / "a.csv")) == count
+    assert np.load(tmp_path / "a.npz")["label"].tolist() == list(range(1, count + 1))
     assert len(read_csv(tmp_path / "a_nodes.csv")) == count
     edges = read_csv(tmp_path / "a_edges.csv")
     assert count <= len(edges) <= 2 * count
@@ -179,6 +182,7 @@ def test_several_images_give_names_from_theirs(tmp_path, picture):
         (["--summary", "none/batch.csv"], "none"),
         (["--table", "same_nodes.csv", "--graph", "same.csv"], "two results"),
         (["--flows", "mask.tif"], "two results"),
+        (["--table", "cells.csv", "--table", "cells.csv"], "two results"),
         (["--graph-limit", "-1"], "graph-limit"),
         (["--graph-neighbours", "0"], "graph-neighbours"),
         (["--graph-method", "all"], "graph-method"),
