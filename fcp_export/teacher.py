@@ -31,7 +31,9 @@ def load_cellpose(path: Path, key: str = "cellpose") -> CellposeNet:
         A torch file holding a plain state dict; half precision is converted to float32.
     key : str
         ``"cellpose"``, or ``"dilated"`` to use the teacher's weights without distillation
-        (thesis, section 3.3.1): only there may entries be left over.
+        (thesis, section 3.3.1), or ``"upsample"`` to begin distillation with them: only in these
+        two may entries be left over, and only in the last are some missing (its transposed
+        convolutions, which stay as initialised).
 
     Returns
     -------
@@ -62,8 +64,10 @@ def from_cellpose(state: Mapping[str, Tensor], key: str, *, name: str) -> Cellpo
         floats.setdefault(constant, getattr(net, constant).detach())
         floats[constant] = floats[constant].reshape(1)
     wanted = net.state_dict()
+    if key == "upsample":
+        floats = {k: v for k, v in wanted.items() if k.startswith("upsample.doubling.")} | floats
     wrong = [k for k, v in wanted.items() if k not in floats or floats[k].shape != v.shape]
-    extra = [] if key == "dilated" else [k for k in floats if k not in wanted]
+    extra = [] if key in {"dilated", "upsample"} else [k for k in floats if k not in wanted]
     if wrong or extra:
         raise ModelError(
             f"{name}: not a checkpoint of the {key} network "

@@ -19,6 +19,7 @@ def need_extra(command: str) -> None:
         Names the extra to install.
     """
     try:
+        import matplotlib  # noqa: F401, ICN001
         import onnx  # noqa: F401
         import safetensors  # noqa: F401
         import torch  # noqa: F401

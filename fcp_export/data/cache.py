@@ -12,23 +12,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch.nn.functional import interpolate
 
-from fcp_export.data.slices import slice_sets
 from fcp_export.teacher import teacher_maps
 from fcp_runtime.io.atomic import replacing
 from fcp_runtime.masks.flows import flows_from_labels
 from fcp_runtime.sampling.sweep import NETWORK_FLOW
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from fcp_export.architectures.networks import CellposeNet
     from fcp_export.data.slices import SliceSet
-    from fcp_runtime.evaluate.manifest import Row
-    from fcp_runtime.workers import Progress
 
 
 @dataclass(frozen=True)
@@ -57,56 +56,58 @@ def fingerprint(net: CellposeNet) -> str:
 
 
 def teach(
-    rows: Sequence[Row],
-    net: CellposeNet,
-    folder: Path,
-    *,
-    step: int,
-    diameter: float | None,
-    label_share: float,
-    progress: Progress,
+    sets: Iterable[SliceSet], net: CellposeNet, folder: Path, *, label_share: float, diameter: float
 ) -> list[Taught]:
-    """Return slices and target maps of all rows, the teacher's from the cache where it has them.
+    """Return slices and target maps, the teacher's from the cache where it has them.
 
     Slices on which the teacher sees no nucleus at all are dropped (thesis, section 3.1).
 
     Parameters
     ----------
-    rows : sequence of Row
-        Training rows of a manifest.
+    sets : iterable of SliceSet
     net : CellposeNet
         The teacher, in evaluation mode.
     folder : Path
         Where the cache lies; made if need be.
-    step, diameter
-        As in `slice_sets`.
     label_share : float
-        Weight of the exact labels in the targets, where a row has them; 0 is the teacher alone.
-    progress : Progress
-        Counts rows in the stage ``"teacher"``.
+        Weight of the exact labels in the targets, where there are any; 0 is the teacher alone.
+    diameter : float
+        Of nuclei in the slices, pixels; where it is not the teacher's own, the teacher sees them
+        resized to its own.
     """
     folder.mkdir(parents=True, exist_ok=True)
     made_with = fingerprint(net)
     taught = []
-    for done, row in enumerate(rows):
-        progress("teacher", done, len(rows))
-        for slices in slice_sets(row, float(net.diam_mean), step=step, diameter=diameter):
-            digest = hashlib.sha256(slices.images.tobytes()).hexdigest()[:16]
-            path = folder / f"{digest}-{made_with}.npy"
-            if path.exists():
-                maps = np.load(path)
-            else:
-                maps = _maps(net, slices.images)
-                with replacing(path) as temporary, temporary.open("wb") as file:
-                    np.save(file, maps)
-            seen = (maps[:, 2] > 0).any((1, 2))
-            if seen.any():
-                if slices.labels is not None and label_share > 0:
-                    maps = blend(maps, slices.labels, label_share)
-                kept = replace(slices, images=slices.images[seen], labels=None)
-                taught.append(Taught(kept, maps[seen]))
-    progress("teacher", len(rows), len(rows))
+    for slices in sets:
+        digest = hashlib.sha256(slices.images.tobytes()).hexdigest()[:16]
+        size = "" if diameter == float(net.diam_mean) else f"-{diameter:g}"
+        path = folder / f"{digest}-{made_with}{size}.npy"
+        if path.exists():
+            maps = np.load(path)
+        else:
+            maps = _maps(net, slices.images, float(net.diam_mean) / diameter)
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                np.save(file, maps)
+        seen = (maps[:, 2] > 0).any((1, 2))
+        if seen.any():
+            if slices.labels is not None and label_share > 0:
+                maps = blend(maps, slices.labels, label_share)
+            kept = replace(slices, images=slices.images[seen], labels=None)
+            taught.append(Taught(kept, maps[seen]))
     return taught
+
+
+def label(sets: Iterable[SliceSet]) -> list[Taught]:
+    """Return slices and the maps that their exact labels give; what has no label is left out."""
+    labelled = []
+    for slices in sets:
+        if slices.labels is None or not slices.labels.any():
+            continue
+        seen = slices.labels.any((1, 2))
+        kept = replace(slices, images=slices.images[seen], labels=None)
+        nothing = np.zeros((int(seen.sum()), 3, *slices.images.shape[1:]), np.float16)
+        labelled.append(Taught(kept, blend(nothing, slices.labels[seen], 1.0)))
+    return labelled
 
 
 def blend(
@@ -133,8 +134,19 @@ def blend(
     return np.concatenate((flow, logit[:, None]), 1).astype(np.float16)
 
 
-def _maps(net: CellposeNet, images: NDArray[np.float16]) -> NDArray[np.float16]:
+def _maps(net: CellposeNet, images: NDArray[np.float16], enlarge: float) -> NDArray[np.float16]:
     maps = np.empty((len(images), 3, *images.shape[1:]), np.float16)
     for index, image in enumerate(images):
-        maps[index] = teacher_maps(net, torch.from_numpy(image.astype(np.float32))).numpy()
+        pixels = torch.from_numpy(image.astype(np.float32))
+        if enlarge != 1:
+            pixels = _resize(pixels[None], [max(8, round(n * enlarge)) for n in image.shape])[0]
+        found = teacher_maps(net, pixels)
+        maps[index] = _resize(found, list(image.shape)).numpy()  # flows are unit vectors: no change
     return maps
+
+
+def _resize(maps: Tensor, shape: list[int]) -> Tensor:
+    """Resize (C, H, W), averaging over area when shrinking; the same shape is left as it is."""
+    if list(maps.shape[1:]) == shape:
+        return maps
+    return interpolate(maps[None], shape, mode="bilinear", antialias=True)[0]

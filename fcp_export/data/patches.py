@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, conv2d, grid_sample, pad
+from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate, pad
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,8 @@ class Augmentation:
         Largest standard deviation of added noise, in units of the normalised image.
     gain, gamma : float
         Intensities between ``1 / gain`` and ``gain`` times, to the power ``1 / gamma`` to ``gamma``.
+    axial : float
+        Largest spacing of planes, in pixels, that slices along z are made to look like.
     """
 
     scale: float = 1.3
@@ -43,9 +45,10 @@ class Augmentation:
     noise: float = 0.12
     gain: float = 1.3
     gamma: float = 1.5
+    axial: float = 4.0
 
 
-PLAIN = Augmentation(scale=1.0, blur=0.0, noise=0.0, gain=1.0, gamma=1.0)
+PLAIN = Augmentation(scale=1.0, blur=0.0, noise=0.0, gain=1.0, gamma=1.0, axial=1.0)
 """No augmentation but flips and rotations: for validation."""
 
 
@@ -111,6 +114,8 @@ class Sampler:
             index = int(rng.integers(len(item.slices.images)))
             image = torch.from_numpy(item.slices.images[index].astype(np.float32))
             maps = torch.from_numpy(item.maps[index].astype(np.float32))
+            if item.slices.view != "XY" and self.augmentation.axial > 1:
+                image = coarsen(image, rng, self.augmentation.axial)
             patch = cut(image, maps, edge, rng, self.augmentation.scale)
             if (patch[1][2] * patch[2][0] > 0).any():
                 break
@@ -223,11 +228,40 @@ def degrade(image: Tensor, rng: np.random.Generator, how: Augmentation) -> Tenso
     return image
 
 
+def coarsen(image: Tensor, rng: np.random.Generator, most: float) -> Tensor:
+    """Take resolution along the rows' axis (z) from every other slice; its maps stay.
+
+    Either planes ``1`` to ``most`` pixels apart are interpolated, or light spreads as far.
+
+    Parameters
+    ----------
+    image : Tensor, shape (H, W)
+        A ZY or ZX slice.
+    rng : numpy Generator
+    most : float
+        Largest spacing, pixels.
+    """
+    if rng.random() < 0.5:
+        return image
+    spacing = rng.uniform(1, most)
+    if rng.random() < 0.5:
+        return _blur_rows(image[None, None], spacing / 2)[0, 0]
+    height, width = image.shape
+    fewer = max(2, round(height / spacing))
+    planes = interpolate(image[None, None], (fewer, width), mode="bilinear", antialias=True)
+    return interpolate(planes, (height, width), mode="bilinear")[0, 0]
+
+
 def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     """Blur (1, P, P) with a Gaussian of ``sigma`` pixels."""
+    return _blur_rows(_blur_rows(image[None], sigma).mT, sigma).mT[0]
+
+
+def _blur_rows(image: Tensor, sigma: float) -> Tensor:
+    """Blur (1, 1, H, W) along H."""
     radius = math.ceil(3 * sigma)
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float32)
     weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
     weights = weights / weights.sum()
-    wide = pad(image[None], (radius,) * 4, mode="reflect")
-    return conv2d(conv2d(wide, weights[None, None, :, None]), weights[None, None, None])[0]
+    wide = pad(image, (0, 0, radius, radius), mode="reflect")
+    return conv2d(wide, weights[None, None, :, None])

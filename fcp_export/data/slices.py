@@ -6,7 +6,8 @@ isotropy, because the student will see all three when it segments a stack.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from fcp_runtime.evaluate.manifest import Row
 
+NOTHING = np.zeros((0, 0, 0), np.float16)
 VIEWS = {"XY": (0, 1, 2), "ZY": (2, 0, 1), "ZX": (1, 0, 2)}
 """For each view the axes of a (Z, Y, X) stack as (normal, rows, columns)."""
 
@@ -40,6 +42,8 @@ class SliceSet:
         Normalised: the percentiles 1 and 99 of the whole image or stack at 0 and 1.
     labels : ndarray of int32, shape (N, H, W), or None
         True objects, where the row has them.
+    view : {"XY", "ZY", "ZX"}
+        Rows of the latter two lie along z, where a microscope sees less.
     """
 
     name: str
@@ -47,6 +51,7 @@ class SliceSet:
     group: str
     images: NDArray[np.float16]
     labels: NDArray[np.int32] | None = None
+    view: str = "XY"
 
 
 def slice_sets(row: Row, diam_mean: float, *, step: int, diameter: float | None) -> list[SliceSet]:
@@ -66,27 +71,64 @@ def slice_sets(row: Row, diam_mean: float, *, step: int, diameter: float | None)
     Raises
     ------
     InputError
-        If the image cannot be read or its diameter is unknown.
+        If the image cannot be read, its diameter is unknown, or it is not for training.
     """
     from fcp_runtime.io.tiff import read_labels, read_volume
 
-    pixels = read_volume(row.image).pixels
+    if not row.split.startswith("train"):
+        raise InputError(
+            f"{row.image}: belongs to split {row.split}; only train* may be learnt from"
+        )
     size = row.diameter_px or diameter
     if size is None:
         raise InputError(
             f"{row.image}: the manifest states no diameter; give one with --default-diameter"
         )
-    scale = diam_mean / size
+    pixels = read_volume(row.image).pixels
+    group = f"{row.source}/{row.note}" if row.ndim == 3 else f"{row.source}/{row.image.name}"
+    return cut_slices(
+        pixels if pixels.ndim == 3 else pixels[None],
+        None if row.label is None else read_labels(row.label),
+        SliceSet(f"{row.source}/{row.image.stem}", row.source, group, NOTHING),
+        scale=diam_mean / size,
+        anisotropy=row.anisotropy or 1.0,
+        step=step,
+    )
+
+
+def cut_slices(
+    pixels: NDArray[Any],
+    truth: NDArray[Any] | None,
+    head: SliceSet,
+    *,
+    scale: float,
+    anisotropy: float,
+    step: int,
+) -> list[SliceSet]:
+    """Cut an image or a stack into slices at network scale; without signal there are none.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (Z, Y, X)
+        One plane is an image, which has XY only.
+    truth : ndarray of integers or None
+        Labels, as many as pixels.
+    head : SliceSet
+        Name, source and group of the sets.
+    scale : float
+        Network pixels for an input pixel in plane.
+    anisotropy : float
+        Spacing of planes divided by spacing of pixels.
+    step : int
+        Take every ``step``-th slice of a view.
+    """
     low, high = np.percentile(pixels, (1, 99))
     if high <= low:
         return []
-    stack = (pixels if pixels.ndim == 3 else pixels[None]).astype(np.float32)
-    stack = (stack - low) / (high - low)
-    group = f"{row.source}/{row.note}" if row.ndim == 3 else f"{row.source}/{row.image.name}"
-    anisotropy = row.anisotropy or 1.0
-    truth = None if row.label is None else read_labels(row.label).reshape(stack.shape)
+    stack = (pixels.astype(np.float32) - low) / (high - low)
+    truth = None if truth is None else truth.reshape(stack.shape)
     sets = []
-    for view, axes in VIEWS.items() if row.ndim == 3 else [("XY", VIEWS["XY"])]:
+    for view, axes in VIEWS.items() if len(stack) > 1 else [("XY", VIEWS["XY"])]:
         planes = stack.transpose(axes)[::step]
         row_scale = scale if view == "XY" else scale * anisotropy
         images = resample(planes, row_scale, scale)
@@ -94,8 +136,8 @@ def slice_sets(row: Row, diam_mean: float, *, step: int, diameter: float | None)
         if truth is not None:
             labels = nearest(truth.transpose(axes)[::step], images.shape[1:])
         if min(images.shape[1:]) >= 16:  # thinner slices hold no whole nucleus
-            name = f"{row.source}/{row.image.stem}/{view}"
-            sets.append(SliceSet(name, row.source, group, images, labels))
+            name = f"{head.name}/{view}"
+            sets.append(replace(head, name=name, images=images, labels=labels, view=view))
     return sets
 
 
@@ -126,7 +168,15 @@ def nearest(planes: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int32]:
 
 def split_groups(groups: Iterable[str], fraction: float) -> set[str]:
     """Choose the groups for validation: ``fraction`` of them, by hash, so that reruns agree."""
-    import hashlib
-
-    ranked = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).hexdigest())
+    ranked = _ranked(groups)
     return set(ranked[: round(len(ranked) * fraction)])
+
+
+def fold_groups(groups: Iterable[str], folds: int) -> list[set[str]]:
+    """Deal the groups out to ``folds`` folds of equal size (or one less), by hash."""
+    ranked = _ranked(groups)
+    return [set(ranked[fold::folds]) for fold in range(folds)]
+
+
+def _ranked(groups: Iterable[str]) -> list[str]:
+    return sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).hexdigest())

@@ -1,7 +1,8 @@
 """The training loop: Adam, cosine schedule, averaged weights, early stopping, resumable.
 
-A run is a folder: ``settings.json``, ``log.jsonl``, ``checkpoint.pt`` (everything needed to go
-on) and ``student.safetensors`` (the averaged weights).
+A run is a folder: ``settings.json``, ``rows.json`` (what it learnt from), ``log.jsonl``,
+``log.csv`` and ``curves.png``, ``checkpoint.pt`` (everything needed to go on), and the averaged
+weights: ``student.safetensors``, or ``teacher.pt`` for the network of Cellpose itself.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,30 +19,35 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from fcp_export.architectures.networks import CellposeNet, build
+from fcp_export.data.rows import DataSettings
+from fcp_export.distill.curves import write_curves
 from fcp_export.distill.loss import Target, distillation_loss, overlap_counts
+from fcp_export.teacher import to_cellpose
 from fcp_runtime.errors import InputError
 from fcp_runtime.io.atomic import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
+    from fcp_export.architectures.networks import CellposeNet
     from fcp_export.data.patches import Batch, Sampler
     from fcp_runtime.evaluate.manifest import Row
     from fcp_runtime.workers import Progress
 
 VALIDATION_BATCHES = 16
+TEACHER = "cellpose"
+"""Key of the network whose weights are saved in Cellpose's format."""
 
 
 @dataclass(frozen=True)
 class DistillSettings:
-    """What determines a student, given data and teacher.
+    """What determines a network, given the manifest, the teacher and the weights it starts from.
 
     Attributes
     ----------
     student : str
-        Key of the network.
+        Key of the network that learns.
     patches : int
         Patch presentations in all; the schedule ends there.
     batch_size : int
@@ -58,6 +65,9 @@ class DistillSettings:
     bfloat16 : bool
         Train in bfloat16 autocast. Steps whose gradient is not finite are left out.
     seed : int
+    init : str
+        What the network starts from; empty: random weights.
+    data : DataSettings
     """
 
     student: str
@@ -70,6 +80,8 @@ class DistillSettings:
     patience: int = 3
     bfloat16: bool = False
     seed: int = 0
+    init: str = ""
+    data: DataSettings = field(default_factory=DataSettings)
 
     @property
     def steps(self) -> int:
@@ -92,8 +104,8 @@ class Run:
     folder : Path
         Made if need be.
     settings : DistillSettings
-    diam_mean : float
-        Of the teacher; the student inherits it.
+    net : CellposeNet
+        The network at the start of the run; it is trained in place.
     resume : bool
         Go on from ``checkpoint.pt``; without it a folder that holds one is refused.
 
@@ -104,15 +116,13 @@ class Run:
     """
 
     def __init__(
-        self, folder: Path, settings: DistillSettings, diam_mean: float, *, resume: bool
+        self, folder: Path, settings: DistillSettings, net: CellposeNet, *, resume: bool
     ) -> None:
         self.folder = folder
         self.settings = settings
-        torch.manual_seed(settings.seed)
-        self.net = build(settings.student, diam_mean)
+        self.net = net
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = build(settings.student, diam_mean).eval()
-        self.average.load_state_dict(self.net.state_dict())
+        self.average = deepcopy(net).eval()
         self.optimizer = torch.optim.AdamW(
             [p for p in self.net.parameters() if p.requires_grad],
             lr=settings.learning_rate,
@@ -130,21 +140,32 @@ class Run:
             with replacing(folder / "settings.json") as temporary:
                 temporary.write_text(json.dumps(asdict(settings), indent=2) + "\n")
 
-    def write_rows(self, images: Sequence[str], held: Collection[str]) -> None:
-        """Write which images the run was given and which groups were kept for validation."""
-        record = {"images": sorted(images), "validation_groups": sorted(held)}
+    @property
+    def result(self) -> Path:
+        """The file of the averaged weights."""
+        name = "teacher.pt" if self.settings.student == TEACHER else "student.safetensors"
+        return self.folder / name
+
+    def write_rows(self, planes: Mapping[str, Sequence[str]], held: Collection[str]) -> None:
+        """Write which images the run was given, by plane, and the groups kept for validation."""
+        record = {
+            "images": sorted(planes),
+            "validation_groups": sorted(held),
+            "planes": dict(planes),
+        }
         with replacing(self.folder / "rows.json") as temporary:
             temporary.write_text(json.dumps(record, indent=1) + "\n")
 
     def write_provenance(self, rows: Sequence[Row], teacher: str) -> None:
-        """Write what the student was made of beside it, for the manifest of models."""
+        """Write what the network was made of beside it, for the manifest of models."""
+        phantoms = ["phantom"] if self.settings.data.phantoms else []
         record = {
-            "training_data": sorted({row.source for row in rows}),
+            "training_data": sorted({row.source for row in rows}) + phantoms,
             "licences": sorted({f"{row.source}: {row.licence}" for row in rows}),
             "teacher": teacher,
             "recipe": {**asdict(self.settings), "steps_done": self.step},
         }
-        with replacing(self.folder / "student.json") as temporary:
+        with replacing(self.result.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps(record, indent=1) + "\n")
 
     def train(self, train: Sampler, validation: Sampler, progress: Progress) -> CellposeNet:
@@ -179,8 +200,13 @@ class Run:
         except KeyboardInterrupt:
             self._save()
             raise
-        with replacing(self.folder / "student.safetensors") as temporary:
-            temporary.write_bytes(save(self.average.state_dict()))
+        finally:
+            write_curves(self.folder)
+        with replacing(self.result) as temporary:
+            if self.settings.student == TEACHER:
+                torch.save(to_cellpose(self.average), temporary)
+            else:
+                temporary.write_bytes(save(self.average.state_dict()))
         return self.average
 
     def _learn(self, batch: Batch) -> float:
@@ -237,11 +263,9 @@ class Run:
 
     def _load(self) -> None:
         state = torch.load(self.folder / "checkpoint.pt", weights_only=True)
-        different = [
-            name
-            for name, value in asdict(self.settings).items()
-            if name != "patches" and state["settings"][name] != value  # a run may be prolonged
-        ]
+        before, now = _flat(state["settings"]), _flat(asdict(self.settings))
+        # a run may be prolonged, and an older one does not know every setting
+        different = [k for k, v in now.items() if k != "patches" and before.get(k, v) != v]
         if different:
             raise InputError(
                 f"{self.folder}: its run has another {', '.join(different)}; "
@@ -251,6 +275,12 @@ class Run:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.scores, self.skipped = state["step"], state["scores"], state["skipped"]
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with those of the data among them."""
+    data: dict[str, Any] = settings.get("data", {})
+    return {k: v for k, v in settings.items() if k != "data"} | data
 
 
 def stop_early(scores: list[float], patience: int) -> bool:

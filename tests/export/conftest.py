@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-if any(find_spec(name) is None for name in ("torch", "onnx", "safetensors")):
+if any(find_spec(name) is None for name in ("torch", "onnx", "safetensors", "matplotlib")):
     collect_ignore_glob = ["test_*.py"]
 else:
     import torch

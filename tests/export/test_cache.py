@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,10 @@ from test_slices import smooth, write_row
 
 from fcp_export.architectures.networks import build
 from fcp_export.data import cache
-from fcp_export.data.cache import blend, fingerprint, teach
+from fcp_export.data.cache import blend, fingerprint, label, teach
+from fcp_export.data.rows import DataSettings, all_slices
 from fcp_export.teacher import MARGIN, TILE, teacher_maps
+from fcp_runtime.masks.flows import flows_from_labels
 from fcp_runtime.workers import silent
 
 
@@ -29,10 +33,10 @@ def constant_maps(calls: list, logit: float):
     return maps
 
 
-def run(rows, net, folder, label_share=0.0, progress=silent):
-    return teach(
-        rows, net, folder, step=4, diameter=None, label_share=label_share, progress=progress
-    )
+def run(rows, net, folder, label_share=0.0, diameter=17.0):
+    settings = DataSettings(slice_step=4, diameter=diameter)
+    sets = all_slices(rows, settings, silent)
+    return teach(sets, net, folder, label_share=label_share, diameter=diameter)
 
 
 def test_the_teacher_is_asked_once_for_each_slice(tmp_path, net, monkeypatch):
@@ -94,12 +98,38 @@ def test_slices_without_a_nucleus_are_dropped(tmp_path, net, monkeypatch):
     assert run([write_row(tmp_path, pixels)], net, tmp_path / "other") == []
 
 
-def test_progress_counts_the_rows(tmp_path, net, monkeypatch):
-    monkeypatch.setattr(cache, "teacher_maps", constant_maps([], 1.0))
-    seen = []
+def test_at_another_diameter_the_teacher_sees_nuclei_at_its_own(tmp_path, net, monkeypatch):
+    seen: list = []
+
+    def maps(_, image):
+        seen.append(image.shape)
+        return torch.stack((image, -image, image))
+
+    monkeypatch.setattr(cache, "teacher_maps", maps)
     row = write_row(tmp_path, smooth((40, 60)))
-    run([row, row], net, tmp_path / "c", progress=lambda *what: seen.append(what))
-    assert seen == [("teacher", 0, 2), ("teacher", 1, 2), ("teacher", 2, 2)]
+    (own,) = run([row], net, tmp_path / "c")
+    (twice,) = run([row], net, tmp_path / "c", diameter=34.0)
+    assert seen == [(40, 60), (40, 60)]
+    assert twice.slices.images.shape[1:] == twice.maps.shape[2:] == (80, 120)
+    # the image is smooth: what the teacher said comes back at the larger scale
+    np.testing.assert_allclose(twice.maps[0, 0], twice.slices.images[0], atol=0.05)
+    np.testing.assert_array_equal(own.maps[0, 0], own.slices.images[0])
+
+
+def test_exact_labels_alone_make_the_targets_of_a_teacher(tmp_path):
+    labels = np.zeros((20, 40, 60), np.uint16)
+    labels[8:12, 10:31, 10:31] = 3
+    labels[8:12, 10:31, 31:50] = 7  # touches the other
+    row = write_row(tmp_path, smooth((20, 40, 60)), labels)
+    sets = list(all_slices([row], DataSettings(slice_step=4), silent))
+    found = label(sets)
+    assert [len(item.maps) for item in found] == [1, 10, 5]  # slices that show an object
+    for item, slices in zip(found, sets, strict=True):
+        shown = slices.labels[slices.labels.any((1, 2))]
+        np.testing.assert_array_equal(item.maps[:, 2] > 0, shown > 0)
+        flow = 5 * np.stack([flows_from_labels(plane) for plane in shown])
+        np.testing.assert_allclose(item.maps[:, :2], flow, atol=4e-3)
+    assert label([replace(item, labels=None) for item in sets]) == []
 
 
 def test_labels_are_mixed_in_by_their_share(tmp_path, net, monkeypatch):

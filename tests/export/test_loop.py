@@ -6,20 +6,20 @@ import json
 import math
 from dataclasses import replace
 
-import formula
 import numpy as np
 import pytest
-import tifffile
 import torch
-from click.testing import CliRunner
+from matplotlib.image import imread
 from safetensors.torch import load_file
 from test_patches import disc, taught
 
-from fcp_export.cli.distill import main
 from fcp_export.data import patches
 from fcp_export.data.patches import PLAIN, Augmentation, Batch, Sampler
+from fcp_export.data.rows import DataSettings
 from fcp_export.distill import loop
 from fcp_export.distill.loop import DistillSettings, Run, learning_rate, stop_early
+from fcp_export.distill.walk import starting_net
+from fcp_export.teacher import load_cellpose
 from fcp_runtime.errors import InputError
 from fcp_runtime.workers import silent
 
@@ -40,7 +40,7 @@ def samplers():
 
 
 def start(folder, settings=SETTINGS, *, resume=False) -> Run:
-    return Run(folder, settings, 17.0, resume=resume)
+    return Run(folder, settings, starting_net(settings, None), resume=resume)
 
 
 def records(folder) -> list[dict]:
@@ -189,47 +189,39 @@ def test_the_learning_rate_warms_up_and_falls_to_zero():
     assert (np.diff(rates[200:]) < 0).all()
 
 
-@pytest.fixture
-def manifest(tmp_path, make_net):
-    """Three train images, a dev image and one whose split only contains the word, and a teacher."""
-    rows = ["split,source,image,label,ndim,diameter_px,voxel_um_zyx"]
-    splits = ["train2d", "train2d", "train3d", "dev2d", "nottrain"]
-    for index, split in enumerate(splits):
-        image = 4000 * formula.uniform(f"image {index}", (40, 48))
-        tifffile.imwrite(tmp_path / f"{split}{index}.tif", image.astype(np.uint16))
-        rows.append(f"{split},made,{split}{index}.tif,,2,17,")
-    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
-    net = make_net("cellpose")
-    net.output[2].bias.data[2] = 30  # it sees a nucleus everywhere
-    torch.save(net.state_dict(), tmp_path / "teacher.pt")
-    return tmp_path / "manifest.csv"
+def test_a_run_leaves_its_course_as_a_table_and_a_picture(tmp_path, samplers):
+    start(tmp_path).train(*samplers, silent)
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    assert lines[0].startswith("step,patches,train_loss,validation_loss,validation_iou")
+    assert [line.split(",")[:2] for line in lines[1:]] == [["2", "4"], ["4", "8"], ["6", "12"]]
+    picture = imread(tmp_path / "curves.png")
+    assert picture.shape[1] > 800
+    assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 20
 
 
-def distil(manifest, folder, *more):
-    arguments = [
-        "--student", "v3", "--teacher", manifest.with_name("teacher.pt"), "--manifest", manifest,
-        "-o", folder, "--patches", "2", "--batch-size", "1", "--validate-every", "1", *more,
-    ]  # fmt: skip
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+def test_an_interrupted_run_leaves_its_curves_too(tmp_path, samplers):
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path).train(*samplers, interrupt_at(3))
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
 
 
-def test_the_command_trains_on_train_rows_only(manifest, tmp_path):
-    done = distil(manifest, tmp_path / "run")
-    assert done.exit_code == 0, done.output
-    rows = json.loads((tmp_path / "run" / "rows.json").read_text())
-    names = [name.rsplit("/")[-1] for name in rows["images"]]
-    assert names == ["train2d0.tif", "train2d1.tif", "train3d2.tif"]
-    assert len(rows["validation_groups"]) == 1
-    assert not any("dev" in group for group in rows["validation_groups"])
-    assert len(list((tmp_path / "run" / "teacher").glob("*.npy"))) == 3
-    assert [entry["step"] for entry in records(tmp_path / "run")] == [1, 2]
-    assert (tmp_path / "run" / "student.safetensors").exists()
+def test_a_checkpoint_from_before_a_setting_existed_goes_on(tmp_path, samplers):
+    start(tmp_path).train(*samplers, silent)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    for name in ("data", "init"):
+        del state["settings"][name]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    data = DataSettings(slice_step=3, default_diameter=30.0, phantoms=2)
+    run = start(tmp_path, replace(SETTINGS, patches=16, data=data), resume=True)
+    run.train(*samplers, silent)
+    assert records(tmp_path)[-1]["step"] == 8
+    with pytest.raises(InputError, match="its run has another phantoms;"):
+        start(tmp_path, replace(SETTINGS, data=replace(data, phantoms=3)), resume=True)
 
 
-def test_the_command_goes_on_only_when_asked(manifest, tmp_path):
-    assert distil(manifest, tmp_path / "run").exit_code == 0
-    refused = distil(manifest, tmp_path / "run")
-    assert refused.exit_code == 1
-    assert "add --resume" in refused.stderr
-    assert distil(manifest, tmp_path / "run", "--resume", "--patches", "3").exit_code == 0
-    assert records(tmp_path / "run")[-1]["step"] == 3
+def test_a_run_of_cellposes_network_leaves_a_checkpoint_in_its_format(tmp_path, samplers):
+    settings = replace(SETTINGS, student="cellpose", patches=2)
+    net = start(tmp_path, settings).train(*samplers, silent)
+    assert not (tmp_path / "student.safetensors").exists()
+    again = load_cellpose(tmp_path / "teacher.pt").state_dict()
+    assert all(torch.equal(again[name], value) for name, value in net.state_dict().items())

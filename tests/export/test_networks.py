@@ -118,6 +118,14 @@ def test_dilated_takes_its_share_of_the_teacher(make_net):
     assert all(torch.equal(state[name], value) for name, value in dilated.items())
 
 
+def test_upsample_begins_with_what_it_shares_with_the_teacher(make_net):
+    state = to_cellpose(make_net("cellpose"))
+    upsample = from_cellpose(state, "upsample", name="state").state_dict()
+    own = {name for name in upsample if name.startswith("upsample.doubling.")}
+    assert len(own) == 8
+    assert all(torch.equal(upsample[name], state[name]) for name in upsample.keys() - own)
+
+
 def test_weights_of_another_network_are_refused(make_net):
     state = to_cellpose(make_net("v1"))
     with pytest.raises(ModelError, match=r"v1\.pt: not a checkpoint of the v3 network"):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
+from fcp_export.data import patches
 from fcp_export.data.cache import Taught
 from fcp_export.data.patches import (
     PLAIN,
     Augmentation,
     Sampler,
     chances,
+    coarsen,
     cut,
     degrade,
     gaussian_blur,
@@ -155,14 +158,14 @@ def test_patches_of_background_are_drawn_again():
     source = [taught(*disc((400, 400), (200.0, 200.0), 12.0))]
     sampler = Sampler(source, PLAIN, 4)
     batches = [sampler.batch(np.random.default_rng(seed)) for seed in range(6)]
-    patches = [pair for batch in batches for pair in zip(batch.maps, batch.inside, strict=True)]
+    pairs = [pair for batch in batches for pair in zip(batch.maps, batch.inside, strict=True)]
     once = [
         cut(*disc((400, 400), (200.0, 200.0), 12.0), 128, np.random.default_rng(seed), 1.0)[1:]
         for seed in range(24)
     ]
     seen, by_chance = (
-        [bool((maps[2] * inside[0] > 0).any()) for maps, inside in pairs]
-        for pairs in (patches, once)
+        [bool((maps[2] * inside[0] > 0).any()) for maps, inside in several]
+        for several in (pairs, once)
     )
     assert all(seen)
     assert np.mean(by_chance) < 0.7
@@ -182,3 +185,35 @@ def test_blur_equals_that_of_scipy(sigma):
     wanted = ndimage.gaussian_filter(image[0], sigma, mode="mirror", radius=math.ceil(3 * sigma))
     found = gaussian_blur(torch.from_numpy(image), sigma)[0].numpy()
     np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_coarsening_takes_detail_along_rows_only(seed):
+    rng = np.random.default_rng(1)
+    across = np.tile(rng.random((1, 60), np.float32), (70, 1))
+    along = np.tile(rng.random((70, 1), np.float32), (1, 60))
+    kept = coarsen(torch.from_numpy(across), np.random.default_rng(seed), 4.0)
+    np.testing.assert_allclose(kept, across, atol=1e-5)  # what varies along columns stays
+    found = coarsen(torch.from_numpy(along), np.random.default_rng(seed), 4.0).numpy()
+    assert found.shape == along.shape
+    assert abs(found.mean() - along.mean()) < 0.03
+    changed = not np.array_equal(found, along)
+    rng = np.random.default_rng(seed)
+    assert changed == (rng.random() >= 0.5)
+    if changed:
+        spacing = rng.uniform(1, 4)
+        assert np.abs(np.diff(found, axis=0)).mean() < np.abs(np.diff(along, axis=0)).mean()
+        if spacing > 2:
+            assert found.std() < 0.9 * along.std()
+
+
+def test_only_slices_along_z_are_coarsened(monkeypatch):
+    seen = []
+    monkeypatch.setattr(patches, "coarsen", lambda image, *_: seen.append(1) or image)
+    for view, wanted in (("XY", 0), ("ZY", 3), ("ZX", 3)):
+        seen.clear()
+        item = taught(*disc())
+        item = Taught(replace(item.slices, view=view), item.maps)
+        Sampler([item], Augmentation(), 3).batch(np.random.default_rng(0))
+        Sampler([item], PLAIN, 3).batch(np.random.default_rng(0))
+        assert len(seen) == wanted

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from fcp_export.data.slices import nearest, resample, slice_sets, split_groups
+from fcp_export.data.slices import fold_groups, nearest, resample, slice_sets, split_groups
 from fcp_runtime.errors import InputError
 from fcp_runtime.evaluate.manifest import Row
 
@@ -139,3 +139,18 @@ def test_groups_are_split_the_same_way_every_time_and_by_their_share():
     assert held < set(groups)
     assert held != set(groups[:10])
     assert split_groups(groups, 0) == set()
+
+
+def test_folds_share_the_groups_out_evenly_and_the_same_way_every_time():
+    groups = [f"embryo {index}" for index in range(30)]
+    folds = fold_groups(groups * 2, 4)
+    assert folds == fold_groups(reversed(groups), 4)
+    assert sorted(len(fold) for fold in folds) == [7, 7, 8, 8]
+    assert set.union(*folds) == set(groups)
+
+
+@pytest.mark.parametrize("split", ["dev2d", "dev3d", "test", "nottrain"])
+def test_rows_that_are_not_for_training_are_refused(tmp_path, split):
+    row = write_row(tmp_path, smooth((40, 60)), split=split)
+    with pytest.raises(InputError, match=rf"belongs to split {split}; only train\*"):
+        slice_sets(row, 17.0, step=1, diameter=None)

@@ -1,0 +1,111 @@
+"""Options that the subcommands of ``fcp-distill`` share, and what they mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fcp_export.data.rows import DataSettings
+
+MANIFEST = click.option(
+    "--manifest",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="CSV of images; rows whose split begins with 'train' are used.",
+)
+TEACHER = click.option(
+    "--teacher",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Checkpoint in Cellpose's format.",
+)
+OUTPUT = click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Run folder."
+)
+STUDENT = click.option("--student", metavar="KEY", required=True, help="See fcp-export --list.")
+CACHE = click.option(
+    "--cache", type=click.Path(path_type=Path), help="Teacher outputs; OUTPUT/teacher."
+)
+LABEL_SHARE = click.option(
+    "--label-share",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Weight of exact labels in the targets; 0: the teacher alone, as in the thesis.",
+)
+TARGET = click.option(
+    "--target", type=click.Choice(["soft", "threshold"]), default="soft", show_default=True
+)
+THREADS = click.option("--threads", type=int, help="Threads of torch.")
+SEED = click.option("--seed", default=0, show_default=True)
+RESUME = click.option("--resume", is_flag=True, help="Go on with the run in OUTPUT.")
+
+DATA = (
+    click.option("--domain", default="", help="Only rows of this domain in the manifest."),
+    click.option("--phantoms", default=0, show_default=True, help="Synthetic organoids to add."),
+    click.option("--slice-step", default=2, show_default=True, help="Every n-th slice of a stack."),
+    click.option("--default-diameter", type=float, help="Pixels, for rows that state none."),
+)
+COURSE = (
+    click.option("--batch-size", default=8, show_default=True),
+    click.option("--validate-every", default=500, show_default=True, help="Steps."),
+    click.option(
+        "--patience", default=3, show_default=True, help="Stagnant validations; 0: no end."
+    ),
+    click.option("--bfloat16", is_flag=True, help="Train in bfloat16 autocast."),
+    click.option(
+        "--validation",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        default=1 / 3,
+        help="Share of the train rows kept for validation.",
+    ),
+)
+
+
+def options(*several: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that adds the options in this order."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(several):
+            function = option(function)
+        return function
+
+    return add
+
+
+def start(student: str, threads: int | None) -> None:
+    """Refuse what cannot work before anything is read, and set torch's threads."""
+    from fcp_export.cli.extra import need_extra
+
+    need_extra("fcp-distill")
+    import torch
+
+    from fcp_export.architectures.networks import SPECS
+
+    if student not in SPECS:
+        raise click.BadParameter(
+            f"{student}: choose from {', '.join(SPECS)}", param_hint="--student"
+        )
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def data_settings(options: dict[str, Any], *, label_share: float, diameter: float) -> DataSettings:
+    """Take the options of `DATA`, ``validation`` and ``seed`` out of a command's options."""
+    from fcp_export.data.rows import DataSettings
+
+    return DataSettings(
+        domain=options.pop("domain"),
+        phantoms=options.pop("phantoms"),
+        phantom_seed=options["seed"],
+        slice_step=options.pop("slice_step"),
+        default_diameter=options.pop("default_diameter"),
+        label_share=label_share,
+        validation=options.pop("validation", 0.0),
+        diameter=diameter,
+    )

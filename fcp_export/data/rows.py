@@ -1,0 +1,131 @@
+"""Which rows of a manifest a run may learn from, and the proof that no other is among them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fcp_export.data.phantoms import phantom_sets
+from fcp_export.data.slices import slice_sets
+from fcp_runtime.errors import InputError
+from fcp_runtime.evaluate.manifest import read_manifest
+from fcp_runtime.io.tiff import read_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fcp_export.data.slices import SliceSet
+    from fcp_runtime.evaluate.manifest import Row
+    from fcp_runtime.workers import Progress
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What a run learns from, beside the manifest.
+
+    Attributes
+    ----------
+    domain : str
+        Only rows of this domain (a lab's name for an objective, a stain); empty: all rows.
+    phantoms : int
+        Synthetic organoids in addition, see `fcp_export.data.phantoms`.
+    phantom_seed : int
+    slice_step : int
+        Every n-th slice of a stack.
+    default_diameter : float or None
+        For rows that state none; None leaves such rows out.
+    label_share : float
+        Weight of exact labels in the targets; 0 is the teacher alone, 1 the labels alone.
+    validation : float
+        Share of the groups that is kept for validation.
+    diameter : float
+        Of a nucleus as the network sees it, pixels.
+    """
+
+    domain: str = ""
+    phantoms: int = 0
+    phantom_seed: int = 0
+    slice_step: int = 2
+    default_diameter: float | None = None
+    label_share: float = 0.5
+    validation: float = 1 / 3
+    diameter: float = 17.0
+
+
+def train_rows(manifest: Path, settings: DataSettings) -> list[Row]:
+    """Return the rows to learn from: split ``train*``, of the domain, of known diameter.
+
+    Raises
+    ------
+    InputError
+        If there is no such row, or an image of another split is one of them under another name.
+    """
+    rows = read_manifest(manifest)
+    train = [row for row in rows if row.split.startswith("train")]
+    if settings.domain:
+        train = [row for row in train if row.domain == settings.domain]
+    if settings.default_diameter is None:
+        train = [row for row in train if row.diameter_px is not None]
+    if not train:
+        which = f" of domain {settings.domain}" if settings.domain else ""
+        raise InputError(f"{manifest}: no row of a split train*{which} with a diameter")
+    return train
+
+
+def plane_digests(pixels: NDArray[Any]) -> list[str]:
+    """Return a hash of every plane of an image that shows anything; its number type is nothing."""
+    planes = pixels.reshape(-1, *pixels.shape[-2:])
+    return [
+        hashlib.sha256(np.ascontiguousarray(plane, np.float32).tobytes()).hexdigest()[:16]
+        for plane in planes
+        if plane.min() < plane.max()
+    ]
+
+
+def proven_rows(rows: Sequence[Row], manifest: Path) -> dict[str, list[str]]:
+    """Return the plane hashes of each image, after comparing them with all other splits' images.
+
+    Raises
+    ------
+    InputError
+        If a plane of an image for training is a plane of an image of another split too.
+    """
+    planes = {str(row.image): plane_digests(read_volume(row.image).pixels) for row in rows}
+    owner = {digest: image for image, digests in planes.items() for digest in digests}
+    for row in read_manifest(manifest):
+        if row.split.startswith("train") or not row.image.is_file():
+            continue
+        for digest in plane_digests(read_volume(row.image).pixels):
+            if digest in owner:
+                raise InputError(
+                    f"{owner[digest]}: shows the same as {row.image} of split {row.split}; "
+                    "take one of them out of the manifest"
+                )
+    return planes
+
+
+def all_slices(
+    rows: Sequence[Row], settings: DataSettings, progress: Progress
+) -> Iterator[SliceSet]:
+    """Give the slices of rows and phantoms one set after the other.
+
+    ``progress`` counts rows and phantoms in the stage ``"slices"``.
+    """
+    total = len(rows) + settings.phantoms
+    for done, row in enumerate(rows):
+        progress("slices", done, total)
+        yield from slice_sets(
+            row, settings.diameter, step=settings.slice_step, diameter=settings.default_diameter
+        )
+    for index in range(settings.phantoms):
+        progress("slices", len(rows) + index, total)
+        yield from phantom_sets(
+            index, settings.phantom_seed, settings.diameter, step=settings.slice_step
+        )
+    progress("slices", total, total)

@@ -1,0 +1,241 @@
+"""The subcommands of fcp-distill on a tiny manifest: what they leave behind, what they refuse."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import formula
+import numpy as np
+import pytest
+import tifffile
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+from fcp_export.cli.distill import main
+from fcp_export.data import patches
+from fcp_export.data.phantoms import make_phantom
+from fcp_export.data.rows import plane_digests
+from fcp_export.distill import loop
+from fcp_export.teacher import load_cellpose
+
+SPLITS = ("train2d", "train2d", "train3d", "train3d", "dev2d", "dev3d", "nottrain")
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    monkeypatch.setattr(patches, "PATCH_EDGES", (24, 32))
+    monkeypatch.setattr(loop, "VALIDATION_BATCHES", 1)
+
+
+@pytest.fixture
+def manifest(tmp_path, make_net):
+    """Images of six splits, half of them in domain 20x, all but the last labelled, and a teacher."""
+    rows = ["split,source,image,label,ndim,diameter_px,voxel_um_zyx,note,domain"]
+    for index, split in enumerate(SPLITS):
+        shape = (18, 24, 26) if "3d" in split else (40, 48)
+        image = 4000 * formula.uniform(f"image {index}", shape)
+        labels = np.zeros(shape, np.uint16)
+        labels[..., 5:18, 4:20] = 3
+        name = f"{split}{index}.tif"
+        tifffile.imwrite(tmp_path / name, image.astype(np.uint16))
+        tifffile.imwrite(tmp_path / f"label_{name}", labels)
+        label = "" if index == 3 else f"label_{name}"
+        domain = "20x" if index % 2 else "40x"
+        rows.append(f"{split},made,{name},{label},{len(shape)},17,,embryo {index},{domain}")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+    net = make_net("cellpose")
+    net.output[2].bias.data[2] = 30  # it sees a nucleus everywhere
+    torch.save(net.state_dict(), tmp_path / "teacher.pt")
+    return tmp_path / "manifest.csv"
+
+
+def call(command, manifest, folder, *more):
+    teacher = manifest.with_name("teacher.pt")
+    # the teacher is slow, and the images are always the same: one cache beside all tests' folders
+    cache = manifest.parents[1] / "maps"
+    given = (
+        ("--init", teacher) if command == "teacher" else ("--teacher", teacher, "--cache", cache)
+    )
+    arguments = [
+        command, *given, "--manifest", manifest, "-o", folder, "--patches", "2",
+        "--batch-size", "1", "--slice-step", "6", *more,
+    ]  # fmt: skip
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def distil(manifest, folder, *more):
+    return call("student", manifest, folder, "--student", "v3", "--validate-every", "1", *more)
+
+
+def rows_of(folder) -> dict:
+    return json.loads((folder / "rows.json").read_text())
+
+
+def steps(folder) -> list[int]:
+    return [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def planes_of(manifest, *splits) -> set[str]:
+    names = [f"{split}{n}.tif" for n, split in enumerate(SPLITS) if split in splits]
+    images = [tifffile.imread(manifest.with_name(name)) for name in names]
+    return {digest for image in images for digest in plane_digests(image)}
+
+
+def test_nothing_of_a_dev_row_is_in_a_run(manifest, tmp_path):
+    done = distil(manifest, tmp_path / "run", "--cache", tmp_path / "maps")
+    assert done.exit_code == 0, done.output
+    rows = rows_of(tmp_path / "run")
+    names = [name.rsplit("/")[-1] for name in rows["images"]]
+    assert names == ["train2d0.tif", "train2d1.tif", "train3d2.tif", "train3d3.tif"]
+    used = {digest for digests in rows["planes"].values() for digest in digests}
+    assert used == planes_of(manifest, "train2d", "train3d")
+    assert not used & planes_of(manifest, "dev2d", "dev3d", "nottrain")
+    groups = rows["validation_groups"]
+    assert len(groups) == 1
+    assert not any("dev" in group for group in groups)
+    # an image is one slice, a stack three views: no more than those of the train rows were taught
+    assert len(list((tmp_path / "maps").glob("*.npy"))) == 2 + 2 * 3
+    assert steps(tmp_path / "run") == [1, 2]
+    assert (tmp_path / "run" / "student.safetensors").exists()
+    assert (tmp_path / "run" / "curves.png").exists()
+
+
+@pytest.mark.parametrize("command", ["student", "teacher"])
+def test_a_dev_plane_under_the_name_of_a_train_image_is_refused(manifest, tmp_path, command):
+    stack = tifffile.imread(manifest.with_name("dev3d5.tif"))
+    hidden = tifffile.imread(manifest.with_name("train3d2.tif"))
+    hidden[7] = stack[3]
+    tifffile.imwrite(manifest.with_name("train3d2.tif"), hidden.astype(np.float32))
+    more = ["--student", "v3"] if command == "student" else []
+    refused = call(command, manifest, tmp_path / "run", *more)
+    assert refused.exit_code == 1
+    assert "train3d2.tif: shows the same as" in refused.stderr
+    assert "dev3d5.tif of split dev3d" in refused.stderr
+    assert not (tmp_path / "run" / "log.jsonl").exists()
+
+
+def test_the_command_goes_on_only_when_asked(manifest, tmp_path):
+    assert distil(manifest, tmp_path / "run").exit_code == 0
+    refused = distil(manifest, tmp_path / "run")
+    assert refused.exit_code == 1
+    assert "add --resume" in refused.stderr
+    assert distil(manifest, tmp_path / "run", "--resume", "--patches", "3").exit_code == 0
+    assert steps(tmp_path / "run")[-1] == 3
+
+
+def test_a_domain_chooses_rows_and_an_unknown_one_is_refused(manifest, tmp_path):
+    assert distil(manifest, tmp_path / "run", "--domain", "20x", "--validation", "0.5").exit_code == 0  # fmt: skip
+    assert [n[-7:-4] for n in rows_of(tmp_path / "run")["images"]] == ["2d1", "3d3"]
+    unknown = distil(manifest, tmp_path / "other", "--domain", "63x")
+    assert unknown.exit_code == 1
+    assert "no row of a split train* of domain 63x" in unknown.stderr
+
+
+def test_a_specialist_starts_from_a_student(manifest, tmp_path):
+    assert distil(manifest, tmp_path / "first").exit_code == 0
+    first = tmp_path / "first" / "student.safetensors"
+    more = ["--init", first, "--learning-rate", "1e-9"]
+    assert distil(manifest, tmp_path / "second", *more).exit_code == 0
+    one, two = load_file(first), load_file(tmp_path / "second" / "student.safetensors")
+    weights = [name for name in one if name.endswith("weight")]
+    assert all(torch.allclose(one[name], two[name], atol=1e-6) for name in weights)
+    assert json.loads((tmp_path / "second" / "settings.json").read_text())["init"] == first.name
+    wrong = distil(manifest, tmp_path / "third", "--student", "v1", "--init", first)
+    assert wrong.exit_code == 1
+    assert "not a checkpoint of the v1 network" in wrong.stderr
+
+
+def test_phantoms_are_a_source_beside_the_rows(manifest, tmp_path, monkeypatch):
+    monkeypatch.setattr("fcp_export.data.phantoms.make_phantom", _small_phantom)
+    done = distil(manifest, tmp_path / "run", "--phantoms", "2", "--validation", "0.99")
+    assert done.exit_code == 1  # all groups held back
+    assert "0 sets of slices to train on" in done.stderr
+    groups = rows_of(tmp_path / "run")["validation_groups"]
+    assert [group for group in groups if "phantom" in group] == ["phantom/0-0", "phantom/0-1"]
+    assert distil(manifest, tmp_path / "two", "--phantoms", "2").exit_code == 0
+    student = json.loads((tmp_path / "two" / "student.json").read_text())
+    assert student["training_data"] == ["made", "phantom"]
+    assert student["recipe"]["data"]["phantoms"] == 2
+
+
+def _small_phantom(index, seed):
+    made, diameter = make_phantom(index, seed)
+    image, labels = (array[:, 60:84, 60:84] for array in (made.image, made.labels))
+    return type(made)(image, labels, made.voxel_um), diameter
+
+
+def test_a_teacher_learns_from_labelled_rows_and_is_saved_as_cellpose_loads_it(manifest, tmp_path):
+    done = call("teacher", manifest, tmp_path / "run", "--diameter", "20", "--validate-every", "1")
+    assert done.exit_code == 0, done.output
+    names = [name.rsplit("/")[-1] for name in rows_of(tmp_path / "run")["images"]]
+    assert names == ["train2d0.tif", "train2d1.tif", "train3d2.tif"]  # the fourth has no labels
+    before = torch.load(manifest.with_name("teacher.pt"), weights_only=True)
+    after = torch.load(tmp_path / "run" / "teacher.pt", weights_only=True)
+    assert {k: v.shape for k, v in after.items()} == {k: v.shape for k, v in before.items()}
+    assert after["diam_mean"].item() == after["diam_labels"].item() == 20
+    assert not torch.equal(after["output.2.weight"], before["output.2.weight"])
+    load_cellpose(tmp_path / "run" / "teacher.pt")
+    assert (tmp_path / "run" / "curves.png").exists()
+    record = json.loads((tmp_path / "run" / "teacher.json").read_text())
+    assert record["teacher"].startswith("labels; started from teacher.pt (")
+
+
+def cross(manifest, folder, *more):
+    return call(
+        "crossval", manifest, folder, "--student", "v3", "--folds", "2",
+        "--learning-rate", "1e-3", "--learning-rate", "3e-3", "--diameter", "17",
+        "--diameter", "12", *more,
+    )  # fmt: skip
+
+
+def test_cross_validation_compares_configurations_on_folds_of_whole_groups(manifest, tmp_path):
+    done = cross(manifest, tmp_path / "cv")
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "cv" / "crossval.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [line["validation_iou_percent"] for line in table] == sorted(
+        (line["validation_iou_percent"] for line in table), key=float, reverse=True
+    )
+    found = {(line["learning_rate"], line["diameter"]) for line in table}
+    assert found == {("0.001", "17.0"), ("0.003", "17.0"), ("0.001", "12.0")}
+    text = (tmp_path / "cv" / "crossval.md").read_text()
+    assert text == done.output
+    assert text.count("\n| 0.00") == 3
+    place = tmp_path / "cv" / "rate0.001-batch1-diameter17"
+    one, two = (set(rows_of(place / f"fold{n}")["validation_groups"]) for n in (1, 2))
+    assert not one & two
+    assert len(one | two) == 4
+    scores = [
+        100 * json.loads((place / f"fold{n}" / "log.jsonl").read_text())["validation_iou"]
+        for n in (1, 2)
+    ]
+    line = next(
+        line for line in table if (line["learning_rate"], line["diameter"]) == ("0.001", "17.0")
+    )
+    assert float(line["validation_iou_percent"]) == pytest.approx(np.mean(scores), abs=1e-3)
+    assert float(line["iou_sd"]) == pytest.approx(np.std(scores, ddof=1), abs=1e-3)
+
+
+def test_cross_validation_goes_on_where_it_stopped(manifest, tmp_path, monkeypatch):
+    assert cross(manifest, tmp_path / "cv").exit_code == 0
+    table = (tmp_path / "cv" / "crossval.csv").read_bytes()
+    (tmp_path / "cv" / "crossval.csv").unlink()
+    lost = tmp_path / "cv" / "rate0.003-batch1-diameter17" / "fold2"
+    for file in lost.iterdir():
+        file.unlink()
+    trained = []
+    train = loop.Run.train
+    monkeypatch.setattr(
+        loop.Run, "train", lambda run, *rest: trained.append(run.folder) or train(run, *rest)
+    )
+    assert cross(manifest, tmp_path / "cv").exit_code == 0
+    assert trained == [lost]
+    assert (tmp_path / "cv" / "crossval.csv").read_bytes() == table
+
+
+def test_more_folds_than_groups_are_refused(manifest, tmp_path):
+    refused = cross(manifest, tmp_path / "cv", "--folds", "5")
+    assert refused.exit_code == 2
+    assert "5 folds need as many groups of images, not 4" in refused.stderr
