@@ -126,15 +126,15 @@ class Sampler:
 def chances(taught: Sequence[Taught]) -> NDArray[np.float64]:
     """Return how likely each item is drawn, so that large images and sources crowd out no others.
 
-    A square root tames both: items count by the root of their pixels, sources by the root of
-    their items' sum.
+    Items count by the square root of their pixels, sources by the fourth root of their items'
+    sum: the smallest source, of crowded tissue, is the hardest.
     """
     roots = np.sqrt([item.slices.images.size for item in taught])
     sources = np.array([item.slices.source for item in taught])
     chance = np.zeros(len(taught))
     for source in sorted(set(sources)):
         share = roots * (sources == source)
-        chance += share / np.sqrt(share.sum())
+        chance += share / share.sum() ** 0.75
     total: NDArray[np.float64] = chance / chance.sum()
     return total
 

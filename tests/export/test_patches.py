@@ -171,11 +171,11 @@ def test_patches_of_background_are_drawn_again():
     assert np.mean(by_chance) < 0.7
 
 
-def test_chances_follow_square_roots():
+def test_chances_follow_roots_of_pixels_and_of_sources():
     """Two images of one source, one of them four times as large, and a lone one of another."""
     sets = [((20, 20), "a"), ((40, 40), "a"), ((20, 20), "b")]
     items = [taught(torch.zeros(shape), torch.zeros(3, *shape), source) for shape, source in sets]
-    shares = np.array([20 / math.sqrt(60), 40 / math.sqrt(60), math.sqrt(20)])
+    shares = np.array([20 / 60**0.75, 40 / 60**0.75, 20**0.25])
     np.testing.assert_allclose(chances(items), shares / shares.sum())
 
 
