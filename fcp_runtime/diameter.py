@@ -160,8 +160,8 @@ def look_at(
             scale=scale * factor,
             anisotropy=1.0,
             intensities=[intensity],
-            tile=settings.tile,
-            overlap=settings.overlap,
+            tile=settings.tile or network.info.tile,
+            overlap=network.info.overlap if settings.overlap is None else settings.overlap,
             workers=workers,
         )
         masks = masks_from_fields(

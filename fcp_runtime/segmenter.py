@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from fcp_runtime.network.registry import ModelInfo
+
 
 class Segmenter:
     """A model, ready to segment images; one may be called from several threads at once.
@@ -148,7 +150,7 @@ class Segmenter:
     ) -> tuple[Volume, NDArray[Any], Settings, list[Intensity | None]]:
         """Return the image, the same as a stack, settings with mode and anisotropy, intensities."""
         volume = image if isinstance(image, Volume) else from_array(image)
-        settings = _settle(Settings(model=self.model, **options), volume)
+        settings = _settle(Settings(model=self.model, **options), volume, self.network.info)
         stack = volume.pixels if volume.pixels.ndim == 3 else volume.pixels[np.newaxis]
         with _timed(timings, "intensity"):
             intensities = _intensities(stack, settings, self.workers)
@@ -162,6 +164,8 @@ class Segmenter:
         settings: Settings,
         progress: Progress,
     ) -> Fields:
+        margin = settings.empty_margin
+        empty_logit = settings.cellprob_threshold - margin if margin else None
         return compute_fields(
             stack,
             self.network,
@@ -169,8 +173,10 @@ class Segmenter:
             scale=scale,
             anisotropy=_known(settings.anisotropy),
             intensities=intensities,
-            tile=settings.tile,
-            overlap=settings.overlap,
+            tile=int(_known(settings.tile)),
+            overlap=int(_known(settings.overlap)),
+            slice_spacing=settings.slice_spacing,
+            empty_logit=empty_logit,
             workers=self.workers,
             progress=progress,
         )
@@ -235,8 +241,8 @@ def segment(
     return segmenter.segment(image, keep_fields=keep_fields, progress=progress, **options)
 
 
-def _settle(settings: Settings, volume: Volume) -> Settings:
-    """Fill in mode and anisotropy from the volume."""
+def _settle(settings: Settings, volume: Volume, model: ModelInfo) -> Settings:
+    """Fill in mode and anisotropy from the volume, and tiles from the model."""
     flat = volume.pixels.ndim == 2
     mode = settings.mode or ("2d" if flat else "3d")
     if flat and mode != "2d":
@@ -251,7 +257,9 @@ def _settle(settings: Settings, volume: Volume) -> Settings:
                 stacklevel=5,
             )
         anisotropy = 1.0
-    return replace(settings, mode=mode, anisotropy=anisotropy)
+    tile = settings.tile or model.tile
+    overlap = min(model.overlap, tile // 2) if settings.overlap is None else settings.overlap
+    return replace(settings, mode=mode, anisotropy=anisotropy, tile=tile, overlap=overlap)
 
 
 def _intensities(

@@ -24,8 +24,10 @@ class Options(TypedDict, total=False):
     min_size: int | None
     niter: int | None
     stitch_threshold: float
-    tile: int
-    overlap: int
+    tile: int | None
+    overlap: int | None
+    slice_spacing: float
+    empty_margin: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +61,16 @@ class Settings:
         Most steps of the flow integration; None is ``ceil(200 * diameter / diam_mean)``.
     stitch_threshold : float
         Least intersection over union that links objects of neighbouring planes (``"stitch"``).
-    tile : int
-        Largest tile edge in network pixels, a multiple of 8.
-    overlap : int
-        Least overlap of neighbouring tiles in network pixels.
+    tile : int or None
+        Largest tile edge in network pixels, a multiple of 8. None is what suits the model.
+    overlap : int or None
+        Least overlap of neighbouring tiles in network pixels. None is what suits the model.
+    slice_spacing : float
+        In mode ``"3d"`` a slice is the mean of as many planes as lie within so many network pixels,
+        and they all get its result; 0 takes every plane by itself.
+    empty_margin : float
+        In mode ``"3d"`` tiles where the view XY, or a neighbouring slice of it, has a logit more
+        than this below ``cellprob_threshold`` everywhere are left out; 0 computes every tile.
 
     Raises
     ------
@@ -80,8 +88,10 @@ class Settings:
     min_size: int | None = None
     niter: int | None = None
     stitch_threshold: float = 0.25
-    tile: int = 256
-    overlap: int = 32
+    tile: int | None = None
+    overlap: int | None = None
+    slice_spacing: float = 0.0
+    empty_margin: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -108,10 +118,15 @@ class Settings:
             (self.niter is None or self.niter >= 1, "niter must be at least 1"),
             (0 < self.stitch_threshold <= 1, "stitch_threshold must be above 0 and at most 1"),
             (
-                self.tile >= 64 and self.tile % 8 == 0,
+                self.tile is None or (self.tile >= 64 and self.tile % 8 == 0),
                 "tile must be a multiple of 8 and at least 64",
             ),
-            (0 <= self.overlap <= self.tile // 2, "overlap must be 0 to half of tile"),
+            (
+                self.overlap is None or 0 <= self.overlap <= (self.tile or math.inf) // 2,
+                "overlap must be 0 to half of tile",
+            ),
+            (0 <= self.slice_spacing <= 8, "slice_spacing must be 0 to 8 network pixels"),
+            (self.empty_margin >= 0, "empty_margin must not be negative (0 computes every tile)"),
         )
         for good, message in checks:
             if not good:

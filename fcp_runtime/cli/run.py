@@ -85,8 +85,12 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
 @setting("--min-size", type=int, help="Least voxels of an object; 15, in 3-D a tenth of a ball.")
 @setting("--niter", type=int, help="Most steps along the flow; from the diameter by default.")
 @setting("--stitch-threshold", help="Least overlap (IoU) that links planes, in mode stitch.")
-@setting("--tile", help="Largest tile edge, network pixels.")
-@setting("--overlap", help="Least overlap of tiles, network pixels.")
+@setting("--tile", type=int, help="Largest tile edge, network pixels; from the model by default.")
+@setting("--overlap", type=int, help="Least overlap of tiles; from the model by default.")
+@setting("--slice-spacing", help="Planes within so many network pixels make one slice (3-D).")
+@setting(
+    "--empty-margin", help="Leave out tiles with logits so far below threshold (3-D); 0: none."
+)
 @click.option("--channel", type=int, help="Channel of a multi-channel image, from 0.")
 @click.option("--axes", help="Axes of a file that does not state them, such as ZYX or CZYX.")
 @click.option("--threads", type=int, help="By default the CPUs this process may use.")

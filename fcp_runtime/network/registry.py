@@ -37,6 +37,8 @@ class ModelInfo:
         Size of the file.
     diam_mean : float
         Object diameter that the network expects, in network pixels.
+    tile, overlap : int
+        Largest tile edge and least overlap of tiles that suit it, in network pixels.
     parameters : int or None
         Trained numbers; None where unknown, as all that follows may be empty.
     macs_1024 : int or None
@@ -56,6 +58,8 @@ class ModelInfo:
     sha256: str
     bytes: int
     diam_mean: float
+    tile: int = 256
+    overlap: int = 32
     parameters: int | None = None
     macs_1024: int | None = None
     training_data: tuple[str, ...] = ()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Integer = TypeVar("Integer", bound=np.integer)
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,28 @@ def taps_to_input(length: int, scale: float) -> Taps:
     index = np.stack([low, np.minimum(low + 1, last)]).astype(np.uint32)
     weight = np.stack([low + 1 - position, position - low]).astype(np.float32)
     return Taps(index, weight)
+
+
+def thick_taps(
+    index: NDArray[Integer], weight: NDArray[np.float32], thickness: int, apart: int
+) -> tuple[NDArray[Integer], NDArray[np.float32]]:
+    """Return taps that read the mean of ``thickness`` source pixels, ``apart`` from one another.
+
+    Parameters
+    ----------
+    index, weight : ndarray, shape (T, n)
+        Taps that read the first of them.
+
+    Returns
+    -------
+    ndarray, shape (T * thickness, n)
+        Index, of the same type.
+    ndarray of float32, same shape
+        Weight.
+    """
+    steps = (np.arange(thickness) * apart).astype(index.dtype)
+    spread = (index[:, np.newaxis] + steps[:, np.newaxis]).reshape(-1, index.shape[1])
+    return spread, np.repeat(weight / np.float32(thickness), thickness, axis=0)
 
 
 def _reflect(position: NDArray[np.int64], length: int) -> NDArray[np.uint32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -80,6 +81,33 @@ class AxisPlan:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Neighbouring slices of a view that are done together.
+
+    Attributes
+    ----------
+    number : int
+        The first slice.
+    plane : int
+        Its first input plane.
+    slices : int
+        How many there are.
+    thickness : int
+        Planes of each.
+    """
+
+    number: int
+    plane: int
+    slices: int
+    thickness: int
+
+    @property
+    def planes(self) -> int:
+        """Input planes of all."""
+        return self.slices * self.thickness
+
+
+@dataclass(frozen=True)
 class ViewPlan:
     """The network's work on one view of a volume.
 
@@ -87,16 +115,37 @@ class ViewPlan:
     ----------
     view : View
         The view.
-    slices : int
-        Its slices.
+    planes : int
+        Input planes across the slices.
+    thickness : int
+        Neighbouring planes whose mean is a slice; the last slice may have fewer.
+    spacing : float
+        Network pixels from plane to plane.
     rows, cols : AxisPlan
         The axes of a slice.
     """
 
     view: View
-    slices: int
+    planes: int
+    thickness: int
+    spacing: float
     rows: AxisPlan
     cols: AxisPlan
+
+    @property
+    def slices(self) -> int:
+        """Slices that the network sees."""
+        return -(-self.planes // self.thickness)
+
+    def groups(self) -> list[Group]:
+        """Return the slices in groups; a last slice of fewer planes is a group of its own."""
+        size, thick = self.view.group(self.thickness), self.thickness
+        whole, left = divmod(self.planes, thick)
+        groups = [
+            Group(first, first * thick, min(size, whole - first), thick)
+            for first in range(0, whole, size)
+        ]
+        return [*groups, Group(whole, whole * thick, 1, left)] if left else groups
 
     @property
     def tiles(self) -> int:
@@ -117,6 +166,7 @@ def plan(
     anisotropy: float,
     tile: int,
     overlap: int,
+    slice_spacing: float = 0.0,
 ) -> list[ViewPlan]:
     """Lay slices, network pixels and tiles over a volume.
 
@@ -134,12 +184,17 @@ def plan(
         Spacing of planes divided by spacing of pixels.
     tile, overlap : int
         Largest tile edge (a multiple of 8, at least 64) and least overlap, in network pixels.
+    slice_spacing : float
+        In 3-D a slice is the mean of as many planes as lie within so many network pixels, for in
+        the slice too the network sees no finer; at least one. Their share of the fields is the same.
     """
     scales = (scale * anisotropy, scale, scale)
     return [
         ViewPlan(
             view,
             shape[view.normal],
+            1 if view.ndim == 2 else max(1, math.floor(slice_spacing / scales[view.normal] + 1e-6)),
+            scales[view.normal],
             AxisPlan.fit(shape[view.rows], scales[view.rows], tile, overlap),
             AxisPlan.fit(shape[view.cols], scales[view.cols], tile, overlap),
         )

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcp_runtime.fields import FLOW_SCALE, LOGIT_SCALE, VIEWS_PER_FLOW, VIEWS_PER_LOGIT, Fields
-from fcp_runtime.sampling.axes import Taps
-from fcp_runtime.sampling.plan import ViewPlan, plan
+from fcp_runtime.sampling.axes import Taps, thick_taps
+from fcp_runtime.sampling.occupancy import blocks_above, near_probes, probe_slices, tiles_over
+from fcp_runtime.sampling.plan import Group, ViewPlan, plan
 from fcp_runtime.sampling.tiles import add_to_field, blend, gather
 from fcp_runtime.workers import Progress, Workers, silent
 
@@ -37,6 +38,8 @@ def compute_fields(
     tile: int,
     overlap: int,
     workers: Workers,
+    slice_spacing: float = 0.0,
+    empty_logit: float | None = None,
     progress: Progress = silent,
 ) -> Fields:
     """Return the mean flow and logit of a volume.
@@ -51,13 +54,17 @@ def compute_fields(
     network : callable
         A tile, float32 (1, 1, H, W), to flow down, flow right and logit, float32 (3, H, W). It
         must bear calls from several threads.
-    views, scale, anisotropy, tile, overlap
+    views, scale, anisotropy, tile, overlap, slice_spacing
         See `plan`.
     intensities : sequence of Intensity or None
         Grey levels that become 0 and 1, one for each plane; the same for all but for ``VIEW_2D``.
         A plane with None holds no signal: its logit is the lowest there is.
     workers : Workers
         Threads.
+    empty_logit : float or None
+        In 3-D a tile over which the first view, or for its own tiles the nearest of its slices
+        that are done first, is nowhere above this logit is left out: there the view counts with
+        this logit and no flow. None computes every tile.
     progress : callable
         Told the stage ``"network"`` and how many bands of tiles are done.
 
@@ -82,15 +89,33 @@ def compute_fields(
         anisotropy=anisotropy,
         tile=tile,
         overlap=overlap,
+        slice_spacing=slice_spacing,
     )
-    sweeps = [_Sweep(part, lines, network, intensities, fields) for part in plans]
+    sweeps = [_Sweep(part, lines, network, intensities, fields, empty_logit) for part in plans]
     total = sum(len(sweep.bands()) for sweep in sweeps)
     done = 0
-    for sweep in sweeps:  # one view after the other: each writes every voxel
-        workers.map(
-            sweep.work, sweep.bands(), stage="network", progress=_after(done, total, progress)
-        )
-        done += len(sweep.bands())
+
+    def run(sweep: _Sweep, bands: list[tuple[Group, int]], seen: NDArray[np.bool_] | None) -> None:
+        nonlocal done
+        sweep.choose(seen)
+        workers.map(sweep.work, bands, stage="network", progress=_after(done, total, progress))
+        done += len(bands)
+
+    first, *others = sweeps
+    if ndim == 2 or empty_logit is None:
+        for sweep in sweeps:  # one view after the other: each writes every voxel
+            run(sweep, sweep.bands(), None)
+        return fields
+    probes = probe_slices(plans[0])
+    run(first, [item for item in first.bands() if item[0].number in probes], None)
+    level = int(empty_logit * LOGIT_SCALE / VIEWS_PER_LOGIT[ndim])
+    rest = [item for item in first.bands() if item[0].number not in probes]
+    planes = [probe * plans[0].thickness for probe in probes]
+    seen = blocks_above(fields.logit, planes, level, workers)
+    run(first, rest, near_probes(seen, probes, plans[0]))
+    seen = blocks_above(fields.logit, range(depth), level, workers)
+    for sweep in others:
+        run(sweep, sweep.bands(), seen)
     return fields
 
 
@@ -147,71 +172,94 @@ class _Sweep:
         network: NetworkCall,
         intensities: Sequence[Intensity | None],
         fields: Fields,
+        empty_logit: float | None,
     ) -> None:
         self.part, self.lines, self.network = part, lines, network
         self.fields, self.grid = fields, part.rows.grid
+        self.empty_logit = np.float32(empty_logit or 0.0)
         self.row_taps = [part.rows.tile_taps(n) for n in range(self.grid.count)]
         self.col_taps = [_from_left(part.cols.tile_taps(n)) for n in range(part.cols.grid.count)]
         self.row_weights, self.col_weights = self.grid.weights(), part.cols.grid.weights()
         self.row_parts = [part.rows.part(n) for n in range(self.grid.count)]
-        firsts = range(0, part.slices, part.view.group)
-        planes = firsts if part.view.normal == 0 else [0] * len(firsts)
-        levels = zip(firsts, (intensities[plane] for plane in planes), strict=True)
-        self.levels = {first: level for first, level in levels if level is not None}
-        self.waiting = {first: _Waiting(self.grid.count) for first in self.levels}
+        groups = part.groups()
+        levels = [intensities[g.plane if part.view.normal == 0 else 0] for g in groups]
+        self.levels = {g: level for g, level in zip(groups, levels, strict=True) if level}
+        self.waiting = {group: _Waiting(self.grid.count) for group in self.levels}
+        self.chosen: NDArray[np.bool_] | None = None
 
-    def bands(self) -> list[tuple[int, int]]:
-        """Return the work, (first slice, band), in order; planes without signal have none."""
-        return [(first, band) for first in self.levels for band in range(self.grid.count)]
+    def bands(self) -> list[tuple[Group, int]]:
+        """Return the work, (slices, band), in order; planes without signal have none."""
+        return [(group, band) for group in self.levels for band in range(self.grid.count)]
 
-    def work(self, item: tuple[int, int]) -> None:
+    def choose(self, seen: NDArray[np.bool_] | None) -> None:
+        """Restrict the work to tiles over what has been seen (`occupancy`), or to none."""
+        self.chosen = None if seen is None else tiles_over(seen, self.part)
+
+    def work(self, item: tuple[Group, int]) -> None:
         """Do one band, and write the rows of the volume that are complete with it."""
-        first, band = item
-        strip = self._band(first, band)
-        for part, before, own in self.waiting[first].add(band, strip):
+        group, band = item
+        strip = self._band(group, band)
+        for part, before, own in self.waiting[group].add(band, strip):
             if before is not None:  # from the last pixel that is the band before's alone
                 shared, stride = slice(self.grid.margin - 1, self.grid.seam), self.grid.stride
                 own[:, :, shared] += before[:, :, shared.start + stride : shared.stop + stride]
-            self._write(first, part, own)
+            self._write(group, part, own)
 
-    def _band(self, first: int, band: int) -> NDArray[np.float32]:
+    def _band(self, group: Group, band: int) -> NDArray[np.float32]:
         """Return the network's output on a band, weighted and blended, (G, 3, H, columns)."""
-        view, cols = self.part.view, self.part.cols.grid
-        slices = min(view.group, self.part.slices - first)
-        level = self.levels[first]
-        strip = np.zeros((slices, 3, self.grid.edge, cols.length), np.float32)
-        tiles = np.empty((slices, 1, 1, self.grid.edge, cols.edge), np.float32)
-        rows = self.row_taps[band]
-        for tile, (left, span, taps) in enumerate(self.col_taps):
-            runs = view.runs(self.fields.shape[1], first, slices, left, span)
-            scratch = np.empty((runs.count, runs.length), np.float32)
-            gather(
-                self.lines,
-                runs.base,
-                runs.step,
-                runs.start,
-                rows.index,
-                rows.weight,
-                taps.index * np.uint32(slices),
-                taps.weight,
-                level.low,
-                1 / (level.high - level.low),
-                scratch,
-                scratch.reshape(-1),
-                tiles[:, 0, 0],
-            )
+        cols, edge = self.part.cols.grid, self.grid.edge
+        strip = np.zeros((group.slices, 3, edge, cols.length), np.float32)
+        tiles = np.empty((group.slices, 1, 1, edge, cols.edge), np.float32)
+        nothing = np.zeros((3, edge, cols.edge), np.float32)
+        nothing[2] = self.empty_logit
+        for tile in range(cols.count):
+            wanted = [self._wanted(group.number + g, band, tile) for g in range(group.slices)]
+            if any(wanted):
+                self._gather(group, band, tile, tiles)
             begin, end = tile * cols.stride, min(tile * cols.stride + cols.edge, cols.length)
-            for one, target in zip(tiles, strip, strict=True):
-                weights = self.row_weights[band], self.col_weights[tile]
-                blend(self.network(one), *weights, begin, end, target)
+            weights = self.row_weights[band], self.col_weights[tile]
+            for one, target, look in zip(tiles, strip, wanted, strict=True):
+                blend(self.network(one) if look else nothing, *weights, begin, end, target)
         return strip
 
-    def _write(self, first: int, part: int, strip: NDArray[np.float32]) -> None:
+    def _wanted(self, slice_: int, band: int, tile: int) -> bool:
+        return self.chosen is None or bool(self.chosen[slice_, band, tile])
+
+    def _gather(self, group: Group, band: int, tile: int, tiles: NDArray[np.float32]) -> None:
+        """Sample a tile of each slice."""
+        view, thickness, level = self.part.view, group.thickness, self.levels[group]
+        left, span, cols = self.col_taps[tile]
+        rows = self.row_taps[band]
+        runs = view.runs(self.fields.shape[1], group.plane, group.planes, left, span)
+        scratch = np.empty((runs.count, runs.length), np.float32)
+        lines = runs.base + rows.index.astype(np.int64) * runs.step
+        if view.normal == 2:  # the planes of a slice lie side by side in the runs
+            index = cols.index * np.uint32(runs.length)
+            cols = Taps(*thick_taps(index, cols.weight, thickness, 1))
+            row_weight = rows.weight
+        else:
+            lines, row_weight = thick_taps(lines, rows.weight, thickness, runs.apart)
+        gather(
+            self.lines,
+            runs.start,
+            lines,
+            row_weight,
+            cols.index,
+            cols.weight,
+            thickness,
+            level.low,
+            1 / (level.high - level.low),
+            scratch,
+            scratch.reshape(-1),
+            tiles[:, 0, 0],
+        )
+
+    def _write(self, group: Group, part: int, strip: NDArray[np.float32]) -> None:
         """Add the rows that a band decides to the fields."""
         view, fields = self.part.view, self.fields
         depth, height, width = fields.shape
         rows, cols = self.row_parts[part], self.part.cols.restore
-        runs = view.runs(height, first, len(strip), 0, self.part.cols.length)
+        runs = view.runs(height, group.plane, group.planes, 0, self.part.cols.length)
         scratch = np.empty((2, runs.count, runs.length), np.float32)
         flow = FLOW_SCALE / VIEWS_PER_FLOW[fields.ndim] / NETWORK_FLOW
         logit = LOGIT_SCALE / VIEWS_PER_LOGIT[fields.ndim]
@@ -231,4 +279,6 @@ class _Sweep:
                 runs.base + rows.begin * runs.step,
                 runs.step,
                 runs.start,
+                1 if view.normal == 2 else group.thickness,
+                runs.apart,
             )

@@ -109,13 +109,12 @@ class TileGrid:
 @kernel
 def gather(
     lines: NDArray[Any],
-    base: int,
-    step: int,
     start: int,
-    row_index: NDArray[np.uint32],
+    row_line: NDArray[np.int64],
     row_weight: NDArray[np.float32],
     col_index: NDArray[np.uint32],
     col_weight: NDArray[np.float32],
+    apart: int,
     low: float,
     gain: float,
     scratch: NDArray[np.float32],
@@ -130,13 +129,14 @@ def gather(
     ----------
     lines : ndarray, shape (Z * Y, X)
         The volume, of any real type.
-    base, step, start : int
-        Row r of the slices has its runs in lines ``base + r * step`` and the ones that follow,
-        from x ``start`` (`views.Runs`).
-    row_index, row_weight : ndarray, shape (T, H)
-        Taps of the tile's rows (`axes.Taps`).
+    start : int
+        Where in X the runs begin.
+    row_line, row_weight : ndarray, shape (T, H)
+        Taps of the tile's rows: the line of the first run, and its weight.
     col_index, col_weight : ndarray, shape (T, W)
         Taps of the tile's columns; the index counts elements of ``flat`` for the first slice.
+    apart : int
+        Elements of ``flat`` from a slice to the next.
     low, gain : float
         Grey level that becomes 0, and 1 over the difference to the one that becomes 1.
     scratch : ndarray of float32, shape (runs, length)
@@ -153,9 +153,9 @@ def gather(
             target = scratch[r]
             for k in range(length):
                 target[k] = 0
-            for t in range(row_index.shape[0]):
+            for t in range(row_line.shape[0]):
                 weight = multiply * row_weight[t, i]
-                run = lines[base + row_index[t, i] * step + r, start : start + length]
+                run = lines[row_line[t, i] + r, start : start + length]
                 for k in range(length):
                     target[k] += weight * (np.float32(run[k]) - subtract)
         for g in range(tiles.shape[0]):
@@ -165,7 +165,7 @@ def gather(
             for t in range(col_index.shape[0]):
                 index, weights = col_index[t], col_weight[t]
                 for j in range(tile.shape[0]):
-                    tile[j] += weights[j] * flat[index[j] + np.uint32(g)]
+                    tile[j] += weights[j] * flat[index[j] + np.uint32(g * apart)]
 
 
 @kernel
@@ -196,7 +196,7 @@ def blend(
 
 
 @kernel
-def add_to_field(
+def add_to_field(  # noqa: C901 - nested loops, not decisions
     strip: NDArray[np.float32],
     channel: int,
     row_index: NDArray[np.int64],
@@ -209,10 +209,13 @@ def add_to_field(
     base: int,
     step: int,
     start: int,
+    copies: int,
+    apart: int,
 ) -> None:
     """Sample blended output back onto rows of the input grid and add it, rounded and saturating.
 
-    Columns are interpolated first, once for each row of the strip, then rows.
+    Columns are interpolated first, once for each row of the strip, then rows. Every plane of a
+    slice gets the same.
 
     Parameters
     ----------
@@ -235,10 +238,16 @@ def add_to_field(
     base, step, start : int
         Row r of the slices has its runs in lines ``base + r * step`` and the ones that follow,
         from x ``start`` (`views.Runs`).
+    copies, apart : int
+        Planes that get the same runs, and the lines from one to the next; across X, where the
+        planes of a slice lie in one run, 1.
     """
     _, runs, length = scratch.shape
-    along_x = runs == 1 and strip.shape[0] == 1
+    groups = strip.shape[0]
+    spread = length // groups
+    along_x = runs == 1 and groups == 1
     lowest, highest, scale = np.float32(-32768), np.float32(32767), np.float32(factor)
+    whole = np.float32(1.5 * 2**23)  # float32 has no fractions there: adding it rounds to even
     done = -1  # scratch holds this row and the one before
     for i in range(row_index.shape[1]):
         upper, lower = row_index[0, i], row_index[1, i]
@@ -255,16 +264,17 @@ def add_to_field(
                 for j in range(runs):
                     line, left, right = held[j], col_index[0, j], col_index[1, j]
                     a, b = col_weight[0, j], col_weight[1, j]
-                    for g in range(length):
-                        line[g] = (
-                            a * strip[g, channel, row, left] + b * strip[g, channel, row, right]
-                        )
+                    for g in range(groups):
+                        value = a * strip[g, channel, row, left] + b * strip[g, channel, row, right]
+                        for k in range(g * spread, (g + 1) * spread):
+                            line[k] = value
         done = lower
         a, b = scale * row_weight[0, i], scale * row_weight[1, i]
         for r in range(runs):
             one, two = scratch[upper % 2, r], scratch[lower % 2, r]
-            target = field[base + i * step + r, start : start + length]
-            for k in range(length):
-                share = min(max(np.rint(a * one[k] + b * two[k]), lowest), highest)
-                total = min(max(np.float32(target[k]) + share, lowest), highest)
-                target[k] = np.int16(total)
+            for copy in range(copies):
+                target = field[base + i * step + r + copy * apart, start : start + length]
+                for k in range(length):
+                    share = min(max(a * one[k] + b * two[k], lowest), highest)
+                    total = np.float32(target[k]) + ((share + whole) - whole)
+                    target[k] = np.int16(min(max(total, lowest), highest))

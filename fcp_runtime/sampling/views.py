@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 GROUP = 32
-"""Slices across X that are done together: 32 voxels of 2 bytes fill a cache line."""
+"""Voxels along X that slices across X cover together: 32 of 2 bytes fill a cache line."""
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,9 @@ class Runs:
     """Where a group of slices lies in a volume seen as lines along X, shape (Z * Y, X).
 
     Row r of the slices is the runs ``lines[base + r * step + q, start : start + length]``, q from
-    0 to ``count - 1``: one run along the row, or across X one for each column.
+    0 to ``count - 1``: one run along the row, or across X one for each column. Of a slice of
+    several planes these are the runs in its first one; the others follow ``apart`` lines on, or
+    across X in the same run.
     """
 
     base: int
@@ -21,6 +23,7 @@ class Runs:
     start: int
     count: int
     length: int
+    apart: int
 
 
 @dataclass(frozen=True)
@@ -48,21 +51,20 @@ class View:
         """Axes of ``Fields.flow`` to which the network's first two channels add."""
         return self.rows - 3 + self.ndim, self.cols - 3 + self.ndim
 
-    @property
-    def group(self) -> int:
-        """Neighbouring slices that are done together."""
-        return GROUP if self.normal == 2 else 1
+    def group(self, thickness: int) -> int:
+        """Return how many neighbouring slices of ``thickness`` planes are done together."""
+        return max(1, GROUP // thickness) if self.normal == 2 else 1
 
-    def runs(self, height: int, first: int, slices: int, col: int, cols: int) -> Runs:
-        """Return where ``cols`` columns from ``col`` of slices from ``first`` lie.
+    def runs(self, height: int, first: int, planes: int, col: int, cols: int) -> Runs:
+        """Return where ``cols`` columns from ``col`` of ``planes`` planes from ``first`` lie.
 
-        ``height`` is the volume's Y; ``slices`` may exceed 1 only across X.
+        ``height`` is the volume's Y.
         """
         if self.normal == 2:
-            return Runs(base=col, step=height, start=first, count=cols, length=slices)
+            return Runs(col, step=height, start=first, count=cols, length=planes, apart=0)
         if self.normal == 1:
-            return Runs(base=first, step=height, start=col, count=1, length=cols)
-        return Runs(base=first * height, step=1, start=col, count=1, length=cols)
+            return Runs(first, step=height, start=col, count=1, length=cols, apart=1)
+        return Runs(first * height, step=1, start=col, count=1, length=cols, apart=height)
 
 
 VIEW_2D = View("XY", normal=0, rows=1, cols=2, ndim=2)

@@ -150,8 +150,8 @@ def test_a_tile_is_the_same_pixels_whichever_slices_are_asked(view):
         found = [[] for _ in range(slices)]
         queue = iter(tiles)
         per_slice = len(tiles) // slices
-        for first in range(0, slices, view.group):
-            group = range(first, min(first + view.group, slices))
+        for first in range(0, slices, view.group(1)):
+            group = range(first, min(first + view.group(1), slices))
             for _ in range(per_slice):
                 for k in group:
                     found[k].append(next(queue))

@@ -82,8 +82,8 @@ def test_gather_equals_its_plain_twin_for_every_type():
         lines = (rng.random((30, 40)) * 120).astype(dtype)
         tiles = np.empty((1, 24, 16), np.float32)
         scratch = np.empty((1, 40), np.float32)
-        taps = (rows.index, rows.weight, cols.index, cols.weight)
-        gather(lines, 0, 1, 0, *taps, 20.0, 0.25, scratch, scratch.reshape(-1), tiles)
+        taps = (rows.index.astype(np.int64), rows.weight, cols.index, cols.weight)
+        gather(lines, 0, *taps, 1, 20.0, 0.25, scratch, scratch.reshape(-1), tiles)
         levels = (lines.astype(float) - 20) * 0.25
         down = (rows.weight[..., None] * levels[rows.index]).sum(axis=0)
         across = (cols.weight * down[:, cols.index]).sum(axis=1)
@@ -94,8 +94,8 @@ def test_a_small_range_on_a_high_background_keeps_its_digits():
     lines = np.float32(1e6) + np.random.default_rng(0).random((8, 8)).astype(np.float32)
     taps = taps_to_network(8, 1.0, 8)
     scratch, tiles = np.empty((1, 8), np.float32), np.empty((1, 8, 8), np.float32)
-    both = (taps.index, taps.weight, taps.index, taps.weight)
-    gather(lines, 0, 1, 0, *both, 1e6, 1.0, scratch, scratch.reshape(-1), tiles)
+    both = (taps.index.astype(np.int64), taps.weight, taps.index, taps.weight)
+    gather(lines, 0, *both, 1, 1e6, 1.0, scratch, scratch.reshape(-1), tiles)
     np.testing.assert_array_equal(tiles[0], lines - np.float32(1e6))
 
 
@@ -114,7 +114,7 @@ def add(strip, factor, field):
     rows, cols = taps_to_input(field.shape[0], 1.0), taps_to_input(field.shape[1], 1.0)
     scratch = np.empty((2, 1, field.shape[1]), np.float32)
     taps = (rows.index.astype(np.int64), rows.weight, cols.index, cols.weight)
-    add_to_field(strip[None, None], 0, *taps, factor, scratch, field, 0, 1, 0)
+    add_to_field(strip[None, None], 0, *taps, factor, scratch, field, 0, 1, 0, 1, 0)
 
 
 def test_fields_round_to_the_nearest_and_saturate():
