@@ -15,7 +15,7 @@ from fcp_runtime.diameter import MIN_SIZE, estimate_diameter
 from fcp_runtime.errors import FcpWarning, InputError, SettingsError
 from fcp_runtime.fields import Fields
 from fcp_runtime.io.volume import Volume, from_array
-from fcp_runtime.masks.reconstruct import masks_from_fields
+from fcp_runtime.masks.reconstruct import Followed, finish, follow
 from fcp_runtime.network.registry import load_model
 from fcp_runtime.network.session import Network
 from fcp_runtime.sampling.normalize import Intensity, measure_intensity
@@ -26,7 +26,7 @@ from fcp_runtime.settings import Options, Settings
 from fcp_runtime.workers import Progress, Workers, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -61,7 +61,7 @@ class Segmenter:
 
     def segment(
         self,
-        image: ArrayLike | Volume,
+        image: ArrayLike | Volume | Callable[[], ArrayLike | Volume],
         *,
         keep_fields: bool = False,
         progress: Progress | None = None,
@@ -72,7 +72,8 @@ class Segmenter:
         Parameters
         ----------
         image : array_like or Volume, shape (Y, X) or (Z, Y, X)
-            Any real dtype.
+            Any real dtype. Or a function that returns it: unless something else holds the image,
+            its memory is free before the masks are made.
         keep_fields : bool
             Also return flow and logit.
         progress : callable or None
@@ -91,17 +92,15 @@ class Segmenter:
         SettingsError
             If an option has an impossible value.
         """
-        found = self.predict(image, progress=progress, **options)
+        found = self.predict(image() if callable(image) else image, progress=progress, **options)
         if found.fields is None:
             return _nothing(found, keep_fields=keep_fields)
         with _timed(found.timings, "masks"):
-            masks = reconstruct(found.fields, found.settings, self.workers, progress or silent)
-        return Segmentation(
-            masks.reshape(found.shape),
-            found.settings,
-            found.timings,
-            found.fields if keep_fields else None,
-        )
+            followed = _follow(found.fields, found.settings, self.workers, progress or silent)
+            if not keep_fields:  # the memory is needed for the labels
+                found = replace(found, fields=None)
+            masks = _finish(followed, found.settings, self.workers)
+        return Segmentation(masks.reshape(found.shape), found.settings, found.timings, found.fields)
 
     def predict(
         self,
@@ -125,7 +124,7 @@ class Segmenter:
         scale = self.network.diam_mean / _known(settings.diameter)
         settings = replace(
             settings,
-            niter=settings.niter or math.ceil(200 / scale),
+            niter=settings.niter or math.ceil(200 / scale / settings.resize_factor),
             min_size=smallest_object(settings) if settings.min_size is None else settings.min_size,
         )
         with _timed(timings, "network"):
@@ -200,16 +199,30 @@ def reconstruct(
     -------
     ndarray of uint16 or uint32, shape (Z, Y, X)
     """
-    return masks_from_fields(
+    return _finish(_follow(fields, settings, workers, progress), settings, workers)
+
+
+def _follow(fields: Fields, settings: Settings, workers: Workers, progress: Progress) -> Followed:
+    return follow(
         fields,
         cellprob_threshold=settings.cellprob_threshold,
-        flow_threshold=settings.flow_threshold,
-        min_size=int(_known(settings.min_size)),
         niter=int(_known(settings.niter)),
         anisotropy=_known(settings.anisotropy),
+        resize_factor=settings.resize_factor,
         workers=workers,
-        stitch_threshold=settings.stitch_threshold if settings.mode == "stitch" else None,
         progress=progress,
+    )
+
+
+def _finish(
+    followed: Followed, settings: Settings, workers: Workers
+) -> NDArray[np.uint16] | NDArray[np.uint32]:
+    return finish(
+        followed,
+        flow_threshold=settings.flow_threshold,
+        min_size=int(_known(settings.min_size)),
+        stitch_threshold=settings.stitch_threshold if settings.mode == "stitch" else None,
+        workers=workers,
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fcp_runtime.cli.common import noted, tqdm_progress
 from fcp_runtime.outputs.bundle import (
@@ -60,8 +62,11 @@ def process(job: Job, task: Task) -> dict[str, Any]:
         volume = load(job, task, progress)
         check_axes(job.targets, volume)
         read = time.perf_counter() - started
+        held = [volume]
+        if not (needs_table(job.targets) or job.targets.get("preview")):
+            volume = without_pixels(volume)
         result = task.segmenter.segment(
-            volume, progress=progress, keep_fields=needs_fields(job.targets), **task.options
+            held.pop, progress=progress, keep_fields=needs_fields(job.targets), **task.options
         )
     settings = result.settings.as_dict()
     started = time.perf_counter()
@@ -102,6 +107,12 @@ def process(job: Job, task: Task) -> dict[str, Any]:
                 spacing_known=stated is not None,
             )
     return summary
+
+
+def without_pixels(volume: Volume) -> Volume:
+    """Return what is known of a volume, with zeros that take no memory in place of its pixels."""
+    zeros = np.broadcast_to(np.zeros((), volume.pixels.dtype), volume.pixels.shape)
+    return replace(volume, pixels=zeros)
 
 
 def load(job: Job, task: Task, progress: Progress) -> Volume:

@@ -85,6 +85,9 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
 @setting("--min-size", type=int, help="Least voxels of an object; 15, in 3-D a tenth of a ball.")
 @setting("--niter", type=int, help="Most steps along the flow; from the diameter by default.")
 @setting("--stitch-threshold", help="Least overlap (IoU) that links planes, in mode stitch.")
+@setting(
+    "--resize-factor", type=click.IntRange(1, 2), help="2: masks from fields of half the size."
+)
 @setting("--tile", type=int, help="Largest tile edge, network pixels; from the model by default.")
 @setting("--overlap", type=int, help="Least overlap of tiles; from the model by default.")
 @setting("--slice-spacing", help="Planes within so many network pixels make one slice (3-D).")

@@ -27,7 +27,7 @@ BRICK = (32, 64, 128)
 TOLERANCE = 0.01
 """Voxels: a point that comes back this close to where it was a few steps ago has settled."""
 
-_SLAB = 1 << 14
+SLAB = 1 << 14
 """Points followed together: what is kept of them fits a core's cache."""
 
 _ROUND = 3
@@ -94,34 +94,34 @@ def follow_flows(
     """
     logit = fields.logit
     cut = math.floor(threshold * LOGIT_SCALE)  # an integer exceeds the product: exceeds its floor
-    bricks = _bricks(fields.shape)
-    counts = workers.map(lambda brick: np.count_nonzero(logit[brick] > cut), bricks)
+    pieces = bricks(fields.shape)
+    counts = workers.map(lambda brick: np.count_nonzero(logit[brick] > cut), pieces)
     stops = np.cumsum(counts)
     index = np.int32 if logit.size < 2**31 else np.int64
     source = np.empty(int(stops[-1]), index)
     target = np.empty_like(source)
     field = (fields.flow.reshape(fields.ndim, -1), logit.reshape(-1), cut)
-    axes, scale = _geometry(fields.shape, fields.ndim, anisotropy)
+    axes, scale = geometry(fields.shape, fields.ndim, anisotropy)
 
     def follow(item: tuple[tuple[slice, ...], int, int]) -> None:
         brick, start, stop = item
-        voxel = _voxels(logit[brick] > cut, tuple(part.start for part in brick))
-        source[start:stop] = _linear(voxel, fields.shape)
-        for first in range(0, stop - start, _SLAB):
-            slab = slice(first, min(first + _SLAB, stop - start))
-            end = _settle(voxel[:, slab], field, axes, scale, niter, tolerance)
-            target[start:stop][slab] = _linear(end, fields.shape)
+        voxel = voxels(logit[brick] > cut, tuple(part.start for part in brick))
+        source[start:stop] = linear(voxel, fields.shape)
+        for first in range(0, stop - start, SLAB):
+            slab = slice(first, min(first + SLAB, stop - start))
+            end = settle(voxel[:, slab], field, axes, scale, niter, tolerance)
+            target[start:stop][slab] = linear(end, fields.shape)
 
     workers.map(
         follow,
-        zip(bricks, stops - counts, stops, strict=True),
+        zip(pieces, stops - counts, stops, strict=True),
         progress=progress,
         stage="integrate",
     )
     return Endpoints(source, target, fields.shape, fields.ndim)
 
 
-def _voxels(inside: NDArray[np.bool_], corner: tuple[int, ...]) -> NDArray[np.int32]:
+def voxels(inside: NDArray[np.bool_], corner: tuple[int, ...]) -> NDArray[np.int32]:
     """Return z, y, x (3, n) of the true voxels of a brick that begins at ``corner``."""
     _, height, width = inside.shape
     rows, x = np.divmod(np.flatnonzero(inside).astype(np.int32), np.int32(width))
@@ -129,13 +129,13 @@ def _voxels(inside: NDArray[np.bool_], corner: tuple[int, ...]) -> NDArray[np.in
     return np.stack([z, y, x]) + np.array(corner, np.int32)[:, np.newaxis]
 
 
-def _linear(voxel: NDArray[np.int32], shape: tuple[int, int, int]) -> NDArray[Any]:
+def linear(voxel: NDArray[np.int32], shape: tuple[int, int, int]) -> NDArray[Any]:
     """Return the linear index of voxels (3, n)."""
     z, y, x = voxel if math.prod(shape) < 2**31 else voxel.astype(np.int64)
     return np.asarray((z * shape[1] + y) * shape[2] + x)
 
 
-def _settle(
+def settle(
     voxel: NDArray[np.int32],
     field: tuple[NDArray[np.int16], NDArray[np.int16], int],
     axes: NDArray[np.int64],
@@ -159,7 +159,8 @@ def _settle(
     return cell + (place >= np.float32(0.5))
 
 
-def _bricks(shape: tuple[int, int, int]) -> list[tuple[slice, ...]]:
+def bricks(shape: tuple[int, int, int]) -> list[tuple[slice, ...]]:
+    """Cut a volume into bricks, in raster order (see ``BRICK``)."""
     starts = (range(0, length, size) for length, size in zip(shape, BRICK, strict=True))
     return [
         tuple(slice(start, start + size) for start, size in zip(corner, BRICK, strict=True))
@@ -167,7 +168,7 @@ def _bricks(shape: tuple[int, int, int]) -> list[tuple[slice, ...]]:
     ]
 
 
-def _geometry(
+def geometry(
     shape: tuple[int, int, int], ndim: int, anisotropy: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return per axis: last cell, stride, way to a cell's second voxel, flow part; and the scale.

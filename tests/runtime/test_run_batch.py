@@ -148,14 +148,14 @@ def test_a_failure_nobody_foresaw_does_not_stop_the_others(folders, monkeypatch)
     from fcp_runtime.segmenter import Segmenter
 
     inputs, results = folders
-    usual = Segmenter.segment
+    usual = Segmenter.predict
 
-    def segment(self, volume, **options):
+    def predict(self, volume, **options):
         if "a2" in volume.name:
             raise ZeroDivisionError("surprise")
         return usual(self, volume, **options)
 
-    monkeypatch.setattr(Segmenter, "segment", segment)
+    monkeypatch.setattr(Segmenter, "predict", predict)
     done = run(inputs, "-o", results, "--diameter", 18)
     assert done.exit_code == 1
     assert "surprise" in done.stderr

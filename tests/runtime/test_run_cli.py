@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 
 import imagecodecs
 import numpy as np
@@ -10,7 +11,10 @@ import pytest
 import tifffile
 from click.testing import CliRunner
 
+import fcp_runtime
+import fcp_runtime.segmenter
 from fcp_runtime.cli.run import main
+from fcp_runtime.evaluate.metrics import match
 from fcp_runtime.phantom import nuclei_image, organoid
 
 
@@ -60,6 +64,43 @@ def test_the_settings_are_in_the_mask_file(tmp_path, picture):
     with tifffile.TiffFile(mask) as tif:
         text = str(tif.imagej_metadata) + str(tif.pages[0].description)
     assert '"min_size": 21' in text
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_pixels_that_no_output_shows_are_let_go_before_the_masks_are_made(
+    tmp_path, picture, monkeypatch, shown
+):
+    alive: list[bool] = []
+    pixels: list[weakref.ref[np.ndarray]] = []
+    follow = fcp_runtime.segmenter.follow
+
+    def read(*args, **options):
+        volume = fcp_runtime.read_volume(*args, **options)
+        volume = fcp_runtime.Volume(volume.pixels.copy())
+        pixels.append(weakref.ref(volume.pixels))
+        return volume
+
+    def noting(*args, **options):
+        alive.append(pixels[0]() is not None)
+        return follow(*args, **options)
+
+    monkeypatch.setattr("fcp_runtime.io.tiff.read_volume", read)
+    monkeypatch.setattr("fcp_runtime.segmenter.follow", noting)
+    more = ("--preview", tmp_path / "preview.png") if shown else ()
+    done = run(picture, "-o", tmp_path / "mask.tif", "--diameter", 20, *more)
+    assert done.exit_code == 0, done.output
+    assert alive == [shown]
+
+
+def test_masks_can_be_made_from_fields_of_half_the_size(tmp_path, picture):
+    for name, factor in (("a.tif", 1), ("b.tif", 2)):
+        options = ("--diameter", 20, "--resize-factor", factor)
+        assert run(picture, "-o", tmp_path / name, *options).exit_code == 0
+    whole, half = tifffile.imread(tmp_path / "a.tif"), tifffile.imread(tmp_path / "b.tif")
+    assert half.shape == whole.shape
+    assert (half[::2, ::2] == half[1::2, 1::2]).all()
+    assert not np.array_equal(half > 0, whole > 0)
+    assert match(half, whole).counts(0.5).f1 > 0.9
 
 
 def test_the_same_image_gives_the_same_bytes(tmp_path, picture):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from typing import get_type_hints
@@ -9,6 +11,7 @@ from typing import get_type_hints
 import numpy as np
 import pytest
 
+import fcp_runtime.segmenter
 from fcp_runtime import (
     FcpWarning,
     InputError,
@@ -142,6 +145,53 @@ def test_without_request_no_fields_are_kept(segmenter):
     assert result.logit is None
 
 
+def watched(monkeypatch, name, seen):
+    """Have a step of the walk note which of the arrays in ``seen`` are still alive as it begins."""
+    step = getattr(fcp_runtime.segmenter, name)
+
+    def noting(*args, **options):
+        seen[name] = {key: ref() is not None for key, ref in seen["arrays"].items()}
+        return step(*args, **options)
+
+    monkeypatch.setattr(fcp_runtime.segmenter, name, noting)
+
+
+@pytest.mark.parametrize("keep_fields", [False, True])
+def test_pixels_and_fields_are_let_go_before_the_labels_are_made(
+    segmenter, stack, monkeypatch, keep_fields
+):
+    arrays: dict[str, weakref.ref[np.ndarray]] = {}
+    seen: dict[str, dict[str, object]] = {"arrays": arrays}
+
+    def image():
+        pixels = stack.image.copy()
+        arrays["pixels"] = weakref.ref(pixels)
+        return pixels
+
+    compute = fcp_runtime.segmenter.compute_fields
+
+    def computed(*args, **options):
+        fields = compute(*args, **options)
+        arrays["flow"], arrays["logit"] = weakref.ref(fields.flow), weakref.ref(fields.logit)
+        return fields
+
+    monkeypatch.setattr(fcp_runtime.segmenter, "compute_fields", computed)
+    watched(monkeypatch, "follow", seen)
+    watched(monkeypatch, "finish", seen)
+    result = segmenter.segment(image, diameter=20, anisotropy=2.0, keep_fields=keep_fields)
+    assert result.count > 0
+    assert seen["follow"] == {"pixels": False, "flow": True, "logit": True}
+    assert seen["finish"] == {"pixels": False, "flow": keep_fields, "logit": keep_fields}
+
+
+def test_half_the_size_finds_the_nuclei_too(segmenter, stack):
+    usual = segmenter.segment(stack.image, diameter=20, anisotropy=2.0)
+    half = segmenter.segment(stack.image, diameter=20, anisotropy=2.0, resize_factor=2)
+    assert half.settings.niter == math.ceil(usual.settings.niter / 2)
+    assert half.masks.shape == usual.masks.shape
+    assert match(half.masks, usual.masks).counts(0.5).f1 > 0.9
+
+
 def test_settings_of_a_result_make_it_again(segmenter, stack):
     volume = Volume(stack.image, stack.voxel_um, "phantom")
     result = segmenter.segment(volume)
@@ -211,7 +261,7 @@ def test_an_interrupt_in_progress_reaches_the_caller(segmenter, stack):
         {"diameter": 0}, {"diameter": -3.0}, {"diameter": float("nan")}, {"anisotropy": 0},
         {"percentiles": (5, 5)}, {"min_size": -1}, {"tile": 100}, {"overlap": 200}, {"niter": 0},
         {"mode": "4d"}, {"stitch_threshold": 0}, {"flow_threshold": -1.0},
-        {"cellprob_threshold": float("inf")},
+        {"cellprob_threshold": float("inf")}, {"resize_factor": 3},
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused_and_named(wrong):
