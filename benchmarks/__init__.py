@@ -1,0 +1,1 @@
+"""Measurements of the whole project, each made by one command."""

@@ -1,0 +1,103 @@
+"""The table of figures in a model card or a README, written from the results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.accuracy.sections import f1, mean_ap
+from benchmarks.accuracy.targets import moderate
+from benchmarks.common import markdown
+from fcp_runtime.errors import InputError
+from fcp_runtime.io.atomic import replacing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.accuracy.board import Board, Part
+    from benchmarks.accuracy.entrants import Entrant
+
+FIRST = "| source | images | nuclei |"
+"""How the table begins that is replaced."""
+
+
+def card_table(board: Board, student: Entrant) -> str:
+    """Return the student's figures beside the teacher's, one row a source.
+
+    Parts of which the student lacks an image are left out, and columns that nobody can fill.
+    """
+    rows = []
+    for part in [*board.parts, *moderate(board).values()]:
+        mine = board.summary(student, part)
+        if mine is None or part.recall_only or len(mine.single) < len(part.items):
+            continue
+        its = board.summary(board.teacher, part) if board.teacher else None
+        if its is not None and len(its.single) < len(part.items):
+            its = None
+        rows.append(
+            (
+                f"{part.title} (3-D)" if part.items[0].row.ndim == 3 else part.title,
+                len(part.items),
+                mine.true_objects,
+                f"{f1(mine.pooled):.3f}",
+                f"{f1(its.pooled):.3f}" if its else "",
+                f"{mean_ap(mine.pooled):.3f}",
+                f"{mean_ap(its.pooled):.3f}" if its else "",
+                _diameters(board, student, part),
+            )
+        )
+    name = student.name
+    header = ("source", "images", "nuclei", f"{name} F1", "teacher F1", f"{name} AP", "teacher AP")
+    kept = [
+        index
+        for index, title in enumerate((*header, "diameter"))
+        if title in header[:3] or any(row[index] for row in rows)
+    ]
+    titles = (*header, "diameter")
+    return markdown([titles[i] for i in kept], [[row[i] for i in kept] for row in rows])
+
+
+def fill(path: Path, table: str) -> None:
+    """Put a table in the place of the one in a Markdown file that begins with `FIRST`.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or has no such table, or more than one.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    starts = [index for index, line in enumerate(lines) if line.startswith(FIRST)]
+    if len(starts) != 1:
+        raise InputError(f"{path}: needed is one table that begins {FIRST}, not {len(starts)}")
+    stop = starts[0]
+    while stop < len(lines) and lines[stop].startswith("|"):
+        stop += 1
+    text = "\n".join([*lines[: starts[0]], table, *lines[stop:]])
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def accuracy_entry(board: Board, student: Entrant) -> dict[str, Any]:
+    """Return the student's figures as ``models/manifest.json`` has them under ``accuracy``."""
+    entry: dict[str, Any] = {}
+    for part in board.parts:
+        found = board.summary(student, part)
+        if found is None or part.recall_only or len(found.single) < len(part.items):
+            continue
+        entry.setdefault(part.split, {})[part.title] = {
+            "f1": round(f1(found.pooled), 4),
+            "ap50": round(found.pooled.counts(0.5).ap, 4),
+            "ap_mean": round(mean_ap(found.pooled), 4),
+        }
+    return entry
+
+
+def _diameters(board: Board, student: Entrant, part: Part) -> str:
+    """Return of how many images the estimated diameter is right, where it was estimated."""
+    if part.whole:
+        return ""
+    found = [board.estimated.get((student, item)) for item in part.items]
+    judged = [record.diameter_is_right for record in found if record is not None]
+    return f"{sum(map(bool, judged))} of {len(judged)}" if judged else ""

@@ -1,0 +1,101 @@
+"""The figures of the report: F1 against parameters and time, and on phantoms along each axis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.accuracy.phantoms import AXES, PHOTONS, SPLIT
+from benchmarks.accuracy.sections import f1, varied
+from benchmarks.common import COLOURS, figure, save_figure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from benchmarks.accuracy.board import Board
+    from benchmarks.accuracy.entrants import Entrant
+
+COLOUR = {"student": COLOURS[0], "teacher": COLOURS[1], "reference": COLOURS[7]}
+
+
+def against(board: Board, values: Mapping[str, float], label: str, path: Path) -> None:
+    """Draw F1, averaged over the sources of each split, against a number of the network.
+
+    Parameters
+    ----------
+    board : Board
+    values : mapping of str to float
+        By key of the network.
+    label : str
+        Of the abscissa.
+    path : Path
+        The PNG file.
+    """
+    splits = list(dict.fromkeys(part.split for part in board.parts))
+    made, axes = figure(len(splits))
+    for split, axis in zip(splits, axes[0], strict=True):
+        points = []
+        for one in board.of_role("student", "teacher", "reference"):
+            height = mean_f1(board, one, split)
+            if one.network in values and height is not None:
+                points.append((values[one.network], height, one))
+        _scatter(axis, points)
+        axis.set(xscale="log", xlabel=label, ylabel="F1 at IoU 0.5, mean of sources", title=split)
+    save_figure(made, path)
+
+
+def mean_f1(board: Board, one: Entrant, split: str) -> float | None:
+    """Return pooled F1 averaged over the complete sources of a split; None if one is incomplete."""
+    found = []
+    for part in board.parts:
+        if part.split == split and not (part.total or part.whole or part.recall_only):
+            summary = board.summary(one, part)
+            if summary is None or len(summary.single) < len(part.items):
+                return None
+            found.append(f1(summary.pooled))
+    return sum(found) / len(found) if found else None
+
+
+def along_axes(board: Board, path: Path) -> bool:
+    """Draw F1 on phantoms: a row a phenotype, a column an axis; False if there are none."""
+    parts = [part for part in board.parts if part.split == SPLIT and not part.total]
+    entrants = board.of_role("teacher", "reference", "student")
+    if not parts:
+        return False
+    made, grid = figure(len(AXES), len(parts), width=3.3, height=2.4)
+    for part, row in zip(parts, grid, strict=True):
+        for (name, values), axis in zip(AXES.items(), row, strict=True):
+            for number, one in enumerate(entrants):
+                shown = [(v, board.summary(one, varied(part, name, v))) for v in values]
+                line = [(value, f1(found.pooled)) for value, found in shown if found]
+                if line:
+                    marker = "os^"[number // len(COLOURS) % 3]
+                    axis.plot(*zip(*line, strict=True), marker=marker, markersize=4, label=one.name)
+            axis.set(ylim=(0, 1.02), title=f"{part.title}: {name}")
+            if values == PHOTONS:
+                axis.set(xscale="log")
+            axis.set_xticks(values, [f"{value:g}" for value in values], minor=False)
+            axis.minorticks_off()
+            axis.margins(x=0.06)
+        row[0].set_ylabel("F1 at IoU 0.5")
+    lines, names = grid[0][0].get_legend_handles_labels()
+    made.legend(lines, names, loc="outside lower center", ncols=6, frameon=False)
+    save_figure(made, path)
+    return True
+
+
+def _scatter(axis: Any, points: list[tuple[float, float, Entrant]]) -> None:
+    """Draw points with their names, the name below where the point before is close."""
+    below = False
+    for place, height, one in sorted(points, key=lambda point: point[:2]):
+        axis.plot(place, height, "o", color=COLOUR[one.role])
+        axis.annotate(
+            one.name,
+            (place, height),
+            xytext=(0, -11 if below else 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
+        below = not below
+    axis.margins(x=0.2, y=0.25)

@@ -1,0 +1,93 @@
+"""The images to score: rows of manifests, with what tells one result from another."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fcp_runtime.errors import SettingsError
+from fcp_runtime.evaluate.runner import choose_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from fcp_runtime.evaluate.manifest import Row
+
+SPECIMEN = re.compile(r"(embryo|organoid)\s+[\w.]+", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image with truth.
+
+    Attributes
+    ----------
+    row : Row
+    key : str
+        Split, source and file: its name in results and tables.
+    source : str
+        The row's source; images with incomplete truth stand apart from the others of theirs.
+    group : str
+        Images of one group are no independent evidence.
+    digest : str
+        Changes with the files, and with the row's diameter and anisotropy.
+    """
+
+    row: Row
+    key: str
+    source: str
+    group: str
+    digest: str
+
+
+def choose_items(
+    rows: Sequence[Row],
+    splits: Iterable[str],
+    *,
+    limit: int | None = None,
+    without: Collection[str] = (),
+) -> list[Item]:
+    """Return the images with truth of some splits, at most ``limit`` of each source.
+
+    Raises
+    ------
+    SettingsError
+        If a split does not occur, or no image is left.
+    InputError
+        If a file is missing.
+    """
+    kept = [row for split in splits for row in choose_rows(rows, split, limit=limit)]
+    items = [_item(row) for row in kept if row.label is not None and row.source not in without]
+    if not items:
+        raise SettingsError("no image with a label file is left to evaluate")
+    return items
+
+
+def group_of(row: Row) -> str:
+    """Return which images a row's image must be counted with as one.
+
+    An image stands for itself. Stacks belong together if their notes name the same embryo or
+    organoid; all stacks of a source whose note names none are one group, for they may be frames of
+    one film.
+    """
+    if row.ndim == 2:
+        return f"{row.source}/{row.image.name}"
+    named = SPECIMEN.search(row.note)
+    return f"{row.source}/{named.group().lower()}" if named else row.source
+
+
+def _item(row: Row) -> Item:
+    row.check_files()
+    digest = hashlib.sha256(f"{row.diameter_px} {row.anisotropy}".encode())
+    for path in (row.image, row.label):
+        if path is not None:
+            digest.update(path.read_bytes())
+    return Item(
+        row,
+        f"{row.split}/{row.source}/{row.image.name}",
+        f"{row.source} (recall only)" if row.recall_only else row.source,
+        group_of(row),
+        digest.hexdigest()[:16],
+    )

@@ -1,0 +1,148 @@
+"""Results of one model on one image each, kept as lines of JSON so that none is computed twice."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from fcp_runtime.errors import OutputError
+from fcp_runtime.evaluate.metrics import Counts, Scores
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.accuracy.images import Item
+
+Rule = Literal["gt", "auto"]
+"""Whether the true diameter was given or it was estimated."""
+
+
+class Key(NamedTuple):
+    """What a result depends on, besides the model and the code."""
+
+    image: str
+    digest: str
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class Record:
+    """What came of one image.
+
+    Attributes
+    ----------
+    image, digest, rule
+        The `Key`.
+    at : list
+        True positives, false positives and false negatives at each of the ten IoU thresholds.
+    lenient : list
+        The same three by the thesis's rule.
+    at_whole, lenient_whole : list or None
+        The same with fragments of nuclei ignored, for sources that have them.
+    diameter_is_right : bool or None
+        Whether an estimated diameter was within 25 % of the true median.
+    network_seconds, total_seconds : float
+    threads : int
+    code : str
+        Digest of the code that made the masks.
+    settings : dict
+    """
+
+    image: str
+    digest: str
+    rule: Rule
+    at: list[list[int]]
+    lenient: list[int]
+    at_whole: list[list[int]] | None
+    lenient_whole: list[int] | None
+    diameter_is_right: bool | None
+    network_seconds: float
+    total_seconds: float
+    threads: int
+    code: str
+    settings: dict[str, Any]
+
+    @property
+    def key(self) -> Key:
+        """What it depends on."""
+        return Key(self.image, self.digest, self.rule)
+
+    @property
+    def scores(self) -> Scores:
+        """The counts, ready to be pooled."""
+        return Scores(tuple(Counts(*counts) for counts in self.at), Counts(*self.lenient))
+
+    @property
+    def whole_scores(self) -> Scores | None:
+        """The counts without fragments, where a source has them."""
+        if self.at_whole is None or self.lenient_whole is None:
+            return None
+        at = tuple(Counts(*counts) for counts in self.at_whole)
+        return Scores(at, Counts(*self.lenient_whole))
+
+
+def as_lists(scores: Scores) -> tuple[list[list[int]], list[int]]:
+    """Return the counts as plain lists: at the thresholds, and lenient."""
+
+    def plain(counts: Counts) -> list[int]:
+        return [counts.tp, counts.fp, counts.fn]
+
+    return [plain(counts) for counts in scores.at], plain(scores.lenient)
+
+
+class Store:
+    """The results of one model: ``NETWORK-HASH.jsonl`` in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if need be.
+    network, sha256 : str
+        Of the model. Another file of the same network has results of its own.
+    """
+
+    def __init__(self, folder: Path, network: str, sha256: str) -> None:
+        self.path = folder / f"{network}-{sha256[:12]}.jsonl"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be made a folder: {error.strerror}") from error
+        self.records = read_records(self.path)
+
+    def find(self, item: Item, rule: Rule) -> Record | None:
+        """Return the result for an image as it is now, or None."""
+        return self.records.get(Key(item.key, item.digest, rule))
+
+    def add(self, record: Record) -> None:
+        """Keep a result, in the file too; a second one for the same image takes its place."""
+        self.records[record.key] = record
+        line = json.dumps(asdict(record), sort_keys=True) + "\n"
+        try:
+            with self.path.open("a+b") as file:
+                if file.tell():
+                    file.seek(-1, os.SEEK_END)
+                    line = line if file.read() == b"\n" else f"\n{line}"  # after a cut line
+                file.write(line.encode())  # one write at the end: runs may share the file
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from error
+
+
+def read_records(path: Path) -> dict[Key, Record]:
+    """Return the results in a file, the last of each image; none if there is no file.
+
+    A line that an interrupted run left unfinished is passed over.
+    """
+    records = {}
+    known = {field.name for field in fields(Record)}
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    for line in lines:
+        try:
+            values = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(values, dict) and values.keys() == known:
+            record = Record(**values)
+            records[record.key] = record
+    return records
