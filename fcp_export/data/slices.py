@@ -15,6 +15,9 @@ import torch
 from torch.nn.functional import interpolate
 
 from fcp_runtime.errors import InputError
+from fcp_runtime.sampling.normalize import measure_intensity
+from fcp_runtime.settings import Settings
+from fcp_runtime.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +42,7 @@ class SliceSet:
     source, group : str
         Where it comes from; what must stay on one side of a split (an embryo, an organoid).
     images : ndarray of float16, shape (N, H, W)
-        Normalised: the percentiles 1 and 99 of the whole image or stack at 0 and 1.
+        Normalised by the intensity of the whole image or stack, as the runtime measures it.
     labels : ndarray of int32, shape (N, H, W), or None
         True objects, where the row has them.
     view : {"XY", "ZY", "ZX"}
@@ -122,10 +125,10 @@ def cut_slices(
     step : int
         Take every ``step``-th slice of a view.
     """
-    low, high = np.percentile(pixels, (1, 99))
-    if high <= low:
+    levels = measure_intensity(pixels, Settings().percentiles, Workers(1))
+    if levels is None:
         return []
-    stack = (pixels.astype(np.float32) - low) / (high - low)
+    stack = (pixels.astype(np.float32) - levels.low) / (levels.high - levels.low)
     truth = None if truth is None else truth.reshape(stack.shape)
     sets = []
     for view, axes in VIEWS.items() if len(stack) > 1 else [("XY", VIEWS["XY"])]:
