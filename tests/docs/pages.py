@@ -1,18 +1,23 @@
 """Code blocks of the pages, and how a reader would run them.
 
-A comment before a block changes that: ``<!-- not run: reason -->`` leaves it out (commands are
-still parsed), ``<!-- needs: module ... -->`` skips it where a module is missing.
+A comment before a block changes that: ``<!-- not run: reason -->`` leaves it out, ``<!-- needs:
+module ... -->`` skips it where a module is missing. Of commands that are not run (those, ``pip
+install``, and ``python -m benchmarks...``, which takes hours) the options are checked.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from click.testing import CliRunner
 
 if TYPE_CHECKING:
     import click
@@ -72,7 +77,7 @@ def blocks(page: Path) -> list[Block]:
 
 def guessed(text: list[str]) -> str:
     """Return the language of an indented block, which does not say it."""
-    if text[0].split(" ")[0] in (*COMMANDS, "pip"):
+    if text[0].split(" ")[0] in (*COMMANDS, "pip", "python"):
         return "console"
     return "python" if any(row.startswith(("import ", "from ")) for row in text) else "text"
 
@@ -89,6 +94,22 @@ def command_of(name: str) -> click.Command:
     (found,) = entry_points(group="console_scripts", name=name)
     command: click.Command = found.load()
     return command
+
+
+def check_options(words: list[str]) -> None:
+    """Commands that are not run must exist and have the options they name.
+
+    Each is asked for help, which it gives once it has understood all options.
+    """
+    if words[0] == "pip":
+        check_install(words)
+    elif words[0] == "python":
+        asked = [sys.executable, *words[1:], "--help"]
+        done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    else:
+        result = CliRunner().invoke(command_of(words[0]), [*words[1:], "--help"])
+        assert result.exit_code == 0, result.output
 
 
 def check_install(words: list[str]) -> None:
