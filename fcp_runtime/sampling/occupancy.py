@@ -61,6 +61,35 @@ def blocks_above(
     return np.stack(workers.map(look, planes))
 
 
+def probes_above(
+    logit: NDArray[np.int16],
+    probes: Sequence[int],
+    part: ViewPlan,
+    level: int,
+    workers: Workers,
+) -> NDArray[np.bool_]:
+    """Return where probes have a logit above ``level``, before the slices between them are done.
+
+    Parameters
+    ----------
+    logit, level, workers
+        See `blocks_above`.
+    probes : sequence of int
+        Slices of XY.
+    part : ViewPlan
+        Of the view XY.
+
+    Returns
+    -------
+    ndarray of bool, shape (probes, Y / BLOCK, X / BLOCK), rounded up
+    """
+    planes = np.array(probes) * part.thickness + (part.thickness - 1) // 2
+    planes = np.minimum(planes, part.planes - 1)
+    # of what a probe found such a plane has had this much; the rest belongs to its neighbours
+    weight = 1.0 if part.thickness % 2 else 1 - 0.5 / part.thickness
+    return blocks_above(logit, [int(plane) for plane in planes], int(level * weight), workers)
+
+
 def near_probes(
     seen: NDArray[np.bool_], probes: Sequence[int], part: ViewPlan
 ) -> NDArray[np.bool_]:
@@ -110,10 +139,9 @@ def tiles_over(seen: NDArray[np.bool_], part: ViewPlan) -> NDArray[np.bool_]:
     unit = units[view.normal]
     found = np.zeros((part.slices, len(rows), len(cols)), bool)
     for r, row in enumerate(rows):
-        band = blocks[:, row].any(axis=1)
+        band = np.count_nonzero(blocks[:, row], axis=1) > 0
         for c, col in enumerate(cols):
-            column: NDArray[np.bool_] = band[:, col].any(axis=1)
-            before = np.pad(np.cumsum(column), (1, 0))
+            before = np.pad(np.cumsum(np.count_nonzero(band[:, col], axis=1) > 0), (1, 0))
             found[:, r, c] = before[last // unit + 1] > before[first // unit]
     return found
 

@@ -108,6 +108,28 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Share:
+    """The input planes that read a group of slices, and what they read.
+
+    A plane is interpolated between the slices whose middles are nearest on either side. Where one
+    of them belongs to a neighbouring group, this is its part in the sum.
+
+    Attributes
+    ----------
+    plane : int
+        The first.
+    index : ndarray of uint32, shape (2, n)
+        Slices of the group; the second only where the first is used too.
+    weight : ndarray of float32, shape (2, n)
+        Their weights.
+    """
+
+    plane: int
+    index: NDArray[np.uint32]
+    weight: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class ViewPlan:
     """The network's work on one view of a volume.
 
@@ -146,6 +168,31 @@ class ViewPlan:
             for first in range(0, whole, size)
         ]
         return [*groups, Group(whole, whole * thick, 1, left)] if left else groups
+
+    def phases(self) -> list[list[Group]]:
+        """Return the groups such that those of one phase share no plane."""
+        groups = self.groups()
+        return [groups] if self.thickness == 1 else [groups[::2], groups[1::2]]
+
+    def share(self, group: Group) -> Share:
+        """Return the input planes that read a group."""
+        first = np.arange(self.slices) * self.thickness
+        middle = (first + np.minimum(first + self.thickness, self.planes) - 1) / 2
+        place = np.interp(np.arange(self.planes), middle, np.arange(self.slices))
+        low = np.floor(place)
+        weight = np.stack([low + 1 - place, place - low])
+        index = np.stack([low, low + 1]) - group.number
+        weight[(index < 0) | (index >= group.slices)] = 0
+        alone = weight[0] == 0  # the second takes the place of a first that is not of the group
+        index[0, alone], weight[0, alone] = index[1, alone], weight[1, alone]
+        weight[1, alone] = 0
+        planes = np.flatnonzero(weight[0])
+        part = slice(planes[0], planes[-1] + 1)
+        return Share(
+            int(planes[0]),
+            np.clip(index[:, part], 0, group.slices - 1).astype(np.uint32),
+            np.ascontiguousarray(weight[:, part], np.float32),
+        )
 
     @property
     def tiles(self) -> int:
@@ -186,7 +233,7 @@ def plan(
         Largest tile edge (a multiple of 8, at least 64) and least overlap, in network pixels.
     slice_spacing : float
         In 3-D a slice is the mean of as many planes as lie within so many network pixels, for in
-        the slice too the network sees no finer; at least one. Their share of the fields is the same.
+        the slice too the network sees no finer; at least one.
     """
     scales = (scale * anisotropy, scale, scale)
     return [

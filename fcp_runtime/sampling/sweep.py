@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,16 @@ from numpy.typing import NDArray
 
 from fcp_runtime.fields import FLOW_SCALE, LOGIT_SCALE, VIEWS_PER_FLOW, VIEWS_PER_LOGIT, Fields
 from fcp_runtime.sampling.axes import Taps, thick_taps
-from fcp_runtime.sampling.occupancy import blocks_above, near_probes, probe_slices, tiles_over
+from fcp_runtime.sampling.occupancy import (
+    blocks_above,
+    near_probes,
+    probe_slices,
+    probes_above,
+    tiles_over,
+)
 from fcp_runtime.sampling.plan import Group, ViewPlan, plan
 from fcp_runtime.sampling.tiles import add_to_field, blend, gather
+from fcp_runtime.sampling.waiting import Waiting
 from fcp_runtime.workers import Progress, Workers, silent
 
 if TYPE_CHECKING:
@@ -92,31 +98,42 @@ def compute_fields(
         slice_spacing=slice_spacing,
     )
     sweeps = [_Sweep(part, lines, network, intensities, fields, empty_logit) for part in plans]
-    total = sum(len(sweep.bands()) for sweep in sweeps)
-    done = 0
-
-    def run(sweep: _Sweep, bands: list[tuple[Group, int]], seen: NDArray[np.bool_] | None) -> None:
-        nonlocal done
-        sweep.choose(seen)
-        workers.map(sweep.work, bands, stage="network", progress=_after(done, total, progress))
-        done += len(bands)
-
+    schedule = _Schedule(sweeps, workers, progress)
     first, *others = sweeps
     if ndim == 2 or empty_logit is None:
         for sweep in sweeps:  # one view after the other: each writes every voxel
-            run(sweep, sweep.bands(), None)
+            schedule.run(sweep)
         return fields
-    probes = probe_slices(plans[0])
-    run(first, [item for item in first.bands() if item[0].number in probes], None)
     level = int(empty_logit * LOGIT_SCALE / VIEWS_PER_LOGIT[ndim])
-    rest = [item for item in first.bands() if item[0].number not in probes]
-    planes = [probe * plans[0].thickness for probe in probes]
-    seen = blocks_above(fields.logit, planes, level, workers)
-    run(first, rest, near_probes(seen, probes, plans[0]))
+    probes = probe_slices(first.part)
+    schedule.run(first, only=set(probes))
+    seen = probes_above(fields.logit, probes, first.part, level, workers)
+    first.choose(near_probes(seen, probes, first.part))
+    schedule.run(first, only=set(range(first.part.slices)) - set(probes))
     seen = blocks_above(fields.logit, range(depth), level, workers)
     for sweep in others:
-        run(sweep, sweep.bands(), seen)
+        sweep.choose(seen)
+        schedule.run(sweep)
     return fields
+
+
+class _Schedule:
+    """Runs sweeps in an order in which no two threads write a voxel at the same time."""
+
+    def __init__(self, sweeps: Sequence[_Sweep], workers: Workers, progress: Progress) -> None:
+        self.workers, self.progress = workers, progress
+        self.total = sum(len(bands) for sweep in sweeps for bands in sweep.phases())
+        self.done = 0
+
+    def run(self, sweep: _Sweep, only: set[int] | None = None) -> None:
+        """Do a view, or the groups that begin with one of the slices ``only``."""
+        for phase in sweep.phases():
+            bands = [item for item in phase if only is None or item[0].number in only]
+            before, total, progress = self.done, self.total, self.progress
+            self.workers.map(
+                sweep.work, bands, stage="network", progress=_after(before, total, progress)
+            )
+            self.done += len(bands)
 
 
 def _after(before: int, total: int, progress: Progress) -> Progress:
@@ -129,33 +146,6 @@ def _from_left(taps: Taps) -> tuple[int, int, Taps]:
     left = int(taps.index.min())
     span = int(taps.index.max()) + 1 - left
     return left, span, Taps(taps.index - np.uint32(left), taps.weight)
-
-
-class _Waiting:
-    """Bands of one group of slices that wait for the one before or after them."""
-
-    def __init__(self, count: int) -> None:
-        self._uses = [2] * (count - 1) + [1]  # a band serves its own part and the next
-        self._strips: dict[int, NDArray[np.float32]] = {}
-        self._lock = threading.Lock()
-
-    def add(
-        self, band: int, strip: NDArray[np.float32]
-    ) -> list[tuple[int, NDArray[np.float32] | None, NDArray[np.float32]]]:
-        """Return the parts (band, strip before, strip) that are complete now, and forget them."""
-        with self._lock:
-            self._strips[band] = strip
-            ready = [
-                (part, self._strips.get(part - 1), self._strips[part])
-                for part in (band, band + 1)
-                if part in self._strips and (part == 0 or part - 1 in self._strips)
-            ]
-            for part, _, _ in ready:
-                for used in {max(part - 1, 0), part}:
-                    self._uses[used] -= 1
-                    if not self._uses[used]:
-                        del self._strips[used]
-        return ready
 
 
 class _Sweep:
@@ -184,12 +174,24 @@ class _Sweep:
         groups = part.groups()
         levels = [intensities[g.plane if part.view.normal == 0 else 0] for g in groups]
         self.levels = {g: level for g, level in zip(groups, levels, strict=True) if level}
-        self.waiting = {group: _Waiting(self.grid.count) for group in self.levels}
+        self.shares = {group: part.share(group) for group in self.levels}
+        self.waiting = {group: Waiting(self.grid.count) for group in self.levels}
         self.chosen: NDArray[np.bool_] | None = None
 
-    def bands(self) -> list[tuple[Group, int]]:
-        """Return the work, (slices, band), in order; planes without signal have none."""
-        return [(group, band) for group in self.levels for band in range(self.grid.count)]
+    def phases(self) -> list[list[tuple[Group, int]]]:
+        """Return the work, (slices, band), in phases that follow each other.
+
+        Planes without signal have none.
+        """
+        return [
+            [
+                (group, band)
+                for group in phase
+                if group in self.levels
+                for band in range(self.grid.count)
+            ]
+            for phase in self.part.phases()
+        ]
 
     def choose(self, seen: NDArray[np.bool_] | None) -> None:
         """Restrict the work to tiles over what has been seen (`occupancy`), or to none."""
@@ -256,10 +258,11 @@ class _Sweep:
 
     def _write(self, group: Group, part: int, strip: NDArray[np.float32]) -> None:
         """Add the rows that a band decides to the fields."""
-        view, fields = self.part.view, self.fields
+        view, fields, share = self.part.view, self.fields, self.shares[group]
         depth, height, width = fields.shape
         rows, cols = self.row_parts[part], self.part.cols.restore
-        runs = view.runs(height, group.plane, group.planes, 0, self.part.cols.length)
+        planes = share.index.shape[1]
+        runs = view.runs(height, share.plane, planes, 0, self.part.cols.length)
         scratch = np.empty((2, runs.count, runs.length), np.float32)
         flow = FLOW_SCALE / VIEWS_PER_FLOW[fields.ndim] / NETWORK_FLOW
         logit = LOGIT_SCALE / VIEWS_PER_LOGIT[fields.ndim]
@@ -274,11 +277,12 @@ class _Sweep:
                 cols.index,
                 cols.weight,
                 factor,
+                share.index,
+                share.weight,
                 scratch,
                 target.reshape(depth * height, width),
                 runs.base + rows.begin * runs.step,
                 runs.step,
                 runs.start,
-                1 if view.normal == 2 else group.thickness,
                 runs.apart,
             )

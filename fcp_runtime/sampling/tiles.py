@@ -204,18 +204,18 @@ def add_to_field(  # noqa: C901 - nested loops, not decisions
     col_index: NDArray[np.uint32],
     col_weight: NDArray[np.float32],
     factor: float,
+    plane_index: NDArray[np.uint32],
+    plane_weight: NDArray[np.float32],
     scratch: NDArray[np.float32],
     field: NDArray[np.int16],
     base: int,
     step: int,
     start: int,
-    copies: int,
     apart: int,
 ) -> None:
     """Sample blended output back onto rows of the input grid and add it, rounded and saturating.
 
-    Columns are interpolated first, once for each row of the strip, then rows. Every plane of a
-    slice gets the same.
+    Columns are interpolated first, once for each row of the strip, then rows.
 
     Parameters
     ----------
@@ -231,6 +231,8 @@ def add_to_field(  # noqa: C901 - nested loops, not decisions
         Taps of the input grid's columns (`axes.Taps`).
     factor : float
         Fixed-point units that one unit of network output adds.
+    plane_index, plane_weight : ndarray, shape (2, p)
+        For each input plane the slices of the group that it reads (`plan.Share`).
     scratch : ndarray of float32, shape (2, runs, length)
         Two interpolated rows of the strip.
     field : ndarray of int16, shape (Z * Y, X)
@@ -238,14 +240,13 @@ def add_to_field(  # noqa: C901 - nested loops, not decisions
     base, step, start : int
         Row r of the slices has its runs in lines ``base + r * step`` and the ones that follow,
         from x ``start`` (`views.Runs`).
-    copies, apart : int
-        Planes that get the same runs, and the lines from one to the next; across X, where the
-        planes of a slice lie in one run, 1.
+    apart : int
+        Lines from the runs of a plane to those of the next; 0 across X, where planes are the runs.
     """
     _, runs, length = scratch.shape
-    groups = strip.shape[0]
-    spread = length // groups
-    along_x = runs == 1 and groups == 1
+    column = np.empty(strip.shape[0], np.float32)
+    along_x = apart > 0
+    copies = plane_index.shape[1] if along_x else 1
     lowest, highest, scale = np.float32(-32768), np.float32(32767), np.float32(factor)
     whole = np.float32(1.5 * 2**23)  # float32 has no fractions there: adding it rounds to even
     done = -1  # scratch holds this row and the one before
@@ -264,15 +265,21 @@ def add_to_field(  # noqa: C901 - nested loops, not decisions
                 for j in range(runs):
                     line, left, right = held[j], col_index[0, j], col_index[1, j]
                     a, b = col_weight[0, j], col_weight[1, j]
-                    for g in range(groups):
-                        value = a * strip[g, channel, row, left] + b * strip[g, channel, row, right]
-                        for k in range(g * spread, (g + 1) * spread):
-                            line[k] = value
+                    for g in range(column.shape[0]):
+                        column[g] = (
+                            a * strip[g, channel, row, left] + b * strip[g, channel, row, right]
+                        )
+                    for k in range(length):
+                        line[k] = (
+                            plane_weight[0, k] * column[plane_index[0, k]]
+                            + plane_weight[1, k] * column[plane_index[1, k]]
+                        )
         done = lower
-        a, b = scale * row_weight[0, i], scale * row_weight[1, i]
         for r in range(runs):
             one, two = scratch[upper % 2, r], scratch[lower % 2, r]
             for copy in range(copies):
+                part = scale * plane_weight[0, copy] if along_x else scale
+                a, b = part * row_weight[0, i], part * row_weight[1, i]
                 target = field[base + i * step + r + copy * apart, start : start + length]
                 for k in range(length):
                     share = min(max(a * one[k] + b * two[k], lowest), highest)

@@ -12,8 +12,9 @@ from fcp_runtime.network.registry import load_model
 from fcp_runtime.network.session import Network
 from fcp_runtime.sampling.normalize import Intensity
 from fcp_runtime.sampling.plan import plan
-from fcp_runtime.sampling.sweep import _Waiting, compute_fields
+from fcp_runtime.sampling.sweep import compute_fields
 from fcp_runtime.sampling.views import VIEW_2D, VIEWS_3D
+from fcp_runtime.sampling.waiting import Waiting
 from fcp_runtime.workers import Workers
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
@@ -310,7 +311,7 @@ def test_the_plan_counts_the_tiles_that_are_done():
 
 def test_bands_are_written_once_whatever_order_they_come_in():
     for order in permutations(range(4)):
-        waiting = _Waiting(4)
+        waiting = Waiting(4)
         strips = [np.full((1, 1), band) for band in range(4)]
         written = [ready for band in order for ready in waiting.add(band, strips[band])]
         assert sorted(part for part, _, _ in written) == [0, 1, 2, 3]
@@ -318,3 +319,80 @@ def test_bands_are_written_once_whatever_order_they_come_in():
             assert own is strips[part]
             assert before is (strips[part - 1] if part else None)
         assert not waiting._strips  # nothing is held longer than it is needed
+
+
+@pytest.mark.parametrize("shape", [(24, 60, 70), (11, 37, 41), (2, 9, 13)])
+def test_thick_slices_see_means_and_are_interpolated_back(shape):
+    """With pixels that change along one axis alone, each view shows what binning does to it."""
+    for view in VIEWS_3D:
+        profile = np.random.default_rng(1).integers(0, 120, shape[view.normal])
+        pixels = np.moveaxis(
+            np.broadcast_to(profile, (*np.delete(shape, view.normal), len(profile))),
+            -1,
+            view.normal,
+        ).astype(np.uint16)
+        fields = fields_of(pixels, views=(view,), scale=0.5, slice_spacing=1.5)
+        groups = [profile[i : i + 3] for i in range(0, len(profile), 3)]
+        middle = [3 * i + (len(group) - 1) / 2 for i, group in enumerate(groups)]
+        means = [(group.mean() - LEVELS.low) / 70 for group in groups]
+        line = np.interp(np.arange(len(profile)), middle, means)
+        expected = np.moveaxis(
+            np.broadcast_to(
+                (3 * line - 1) * LOGIT_SCALE / 3,
+                fields.logit.shape[:0] + tuple(np.delete(shape, view.normal)) + (len(line),),
+            ),
+            -1,
+            view.normal,
+        )
+        assert np.abs(fields.logit - expected).max() <= 2
+
+
+def test_thick_slices_do_not_depend_on_threads():
+    network = Network(load_model(TINY))
+    pixels = stack((45, 90, 77))
+    options = {"scale": 0.5, "anisotropy": 1.0, "slice_spacing": 1.5, "empty_logit": 0.0}
+    one, two, three = (fields_of(pixels, network, threads=n, **options) for n in (1, 2, 3))
+    for other in (two, three):
+        np.testing.assert_array_equal(other.flow, one.flow)
+        np.testing.assert_array_equal(other.logit, one.logit)
+
+
+def two_balls(shape, gap):
+    """Two bright balls far from each other on a dark ground."""
+    z, y, x = np.indices(shape)
+    middle = shape[0] // 2, shape[1] // 2
+    near = [(z - middle[0]) ** 2 + (y - middle[1]) ** 2 + (x - at) ** 2 < 64 for at in (20, gap)]
+    return np.where(near[0] | near[1], 90, 20).astype(np.uint16)
+
+
+@pytest.mark.parametrize("slice_spacing", [0.0, 1.5])
+def test_empty_tiles_are_left_out_and_what_is_found_stays(slice_spacing):
+    pixels = two_balls((40, 90, 400), 370)
+    seen = []
+
+    def network(tile):
+        seen.append(tile.max())
+        image = tile[0, 0]
+        return np.stack([image, 2 * image, 20 * image - 10])
+
+    options = {"scale": 0.68, "slice_spacing": slice_spacing}
+    full = fields_of(pixels, network, **options)
+    tiles = len(seen)
+    found = fields_of(pixels, network, empty_logit=-5.0, **options)
+    assert len(seen) - tiles < tiles * 0.6
+    bright = full.logit > -3 * LOGIT_SCALE
+    assert bright.sum() > 2000
+    np.testing.assert_array_equal(found.logit[bright], full.logit[bright])
+    np.testing.assert_array_equal(found.flow[:, bright], full.flow[:, bright])
+    assert (found.logit[~bright] <= -3 * LOGIT_SCALE).all()
+
+
+def test_a_view_that_is_left_out_counts_with_the_empty_logit():
+    def network(tile):
+        return np.stack([tile[0, 0], tile[0, 0], np.full(tile.shape[2:], -9.0, np.float32)])
+
+    fields = fields_of(stack((4, 40, 50)), network, empty_logit=-3.0)
+    probes = {0, 3}  # all others are empty in every view
+    for z, plane in enumerate(fields.logit):
+        expected = (-9 - 3 - 3) / 3 if z in probes else -3
+        assert np.abs(plane - expected * LOGIT_SCALE).max() <= 3

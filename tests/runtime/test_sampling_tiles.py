@@ -114,7 +114,8 @@ def add(strip, factor, field):
     rows, cols = taps_to_input(field.shape[0], 1.0), taps_to_input(field.shape[1], 1.0)
     scratch = np.empty((2, 1, field.shape[1]), np.float32)
     taps = (rows.index.astype(np.int64), rows.weight, cols.index, cols.weight)
-    add_to_field(strip[None, None], 0, *taps, factor, scratch, field, 0, 1, 0, 1, 0)
+    planes = np.zeros((2, 1), np.uint32), np.array([[1.0], [0.0]], np.float32)
+    add_to_field(strip[None, None], 0, *taps, factor, *planes, scratch, field, 0, 1, 0, 1)
 
 
 def test_fields_round_to_the_nearest_and_saturate():

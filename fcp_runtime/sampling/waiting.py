@@ -1,0 +1,37 @@
+"""Bands of tiles that are done, held until their neighbours are."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Waiting:
+    """Bands of one group of slices that wait for the one before or after them."""
+
+    def __init__(self, count: int) -> None:
+        self._uses = [2] * (count - 1) + [1]  # a band serves its own part and the next
+        self._strips: dict[int, NDArray[np.float32]] = {}
+        self._lock = threading.Lock()
+
+    def add(
+        self, band: int, strip: NDArray[np.float32]
+    ) -> list[tuple[int, NDArray[np.float32] | None, NDArray[np.float32]]]:
+        """Return the parts (band, strip before, strip) that are complete now, and forget them."""
+        with self._lock:
+            self._strips[band] = strip
+            ready = [
+                (part, self._strips.get(part - 1), self._strips[part])
+                for part in (band, band + 1)
+                if part in self._strips and (part == 0 or part - 1 in self._strips)
+            ]
+            for part, _, _ in ready:
+                for used in {max(part - 1, 0), part}:
+                    self._uses[used] -= 1
+                    if not self._uses[used]:
+                        del self._strips[used]
+        return ready
