@@ -28,6 +28,7 @@ COMMANDS = ("fcp-run", "fcp-eval", "fcp-export", "fcp-distill")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
     "optional-dependencies"
 ]
+SHELLS = ("console", "sh", "bash", "shell")
 MARK = re.compile(r"<!--\s*(not run|needs):\s*(.+?)\s*-->")
 INSTALLED = re.compile(r"(?:\.|fastercellpose)(?:\[([\w,]+)\])?")
 
@@ -58,6 +59,7 @@ def blocks(page: Path) -> list[Block]:
         if line.startswith("```"):
             number = lines.index("```", number + 1)
             language, text = line[3:].strip(), lines[first + 1 : number]
+            language = "console" if language in SHELLS else language
         elif line.startswith("    ") and line.strip() and not lines[number - 1].strip():
             while number + 1 < len(lines) and re.match(r"    |\s*$", lines[number + 1]):
                 number += 1
