@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fcp_runtime.cli.jobs import Job
 
 COLUMNS = ("input", "status", "objects", "diameter", "anisotropy", "seconds", "error")
+FIGURES = ("objects", "diameter", "anisotropy", "seconds")
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,34 @@ class Outcome:
 def write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
     """Write a CSV with a row per input.
 
+    An input that was skipped keeps the figures that the summary had for it before.
+
     Raises
     ------
     OutputError
         If the file cannot be written.
     """
+    before = _figures(path)
+    rows = [
+        outcome.row
+        | (before.get(str(outcome.job.image), {}) if outcome.status == "skipped" else {})
+        for outcome in outcomes
+    ]
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(outcome.row for outcome in outcomes)
+        writer.writerows(rows)
+
+
+def _figures(path: Path) -> dict[str, dict[str, str]]:
+    """Return the figures of every input in a summary; none if the file is missing or another one."""
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            return {}
+        return {row["input"]: {name: row[name] for name in FIGURES} for row in reader}
 
 
 def write_index_page(report: Path, outcomes: Sequence[Outcome]) -> None:

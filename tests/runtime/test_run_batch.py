@@ -87,6 +87,30 @@ def test_existing_results_are_left_as_they_are(folders, tmp_path):
     assert [line.get("skipped", False) for line in printed] == [False, True, False]
 
 
+def test_a_skipped_image_keeps_its_figures_in_the_summary(folders, tmp_path):
+    inputs, results = folders
+    summary = tmp_path / "batch.csv"
+    again = (inputs, "-o", results, "--diameter", 18, "--skip-existing", "--summary", summary)
+    assert run(*again).exit_code == 0
+    first = read_csv(summary)
+    (results / "b1_masks.tif").unlink()
+    assert run(*again).exit_code == 0
+    second = read_csv(summary)
+    assert [row.pop("status") for row in second] == ["skipped", "skipped", "done"]
+    assert [row.pop("status") for row in first] == ["done"] * 3
+    assert second[:2] == first[:2]
+
+
+def test_another_table_of_the_summarys_name_is_replaced(folders, tmp_path):
+    inputs, results = folders
+    summary = tmp_path / "batch.csv"
+    summary.write_text("input,objects\na,1\n", encoding="utf-8")
+    (results / "a1_masks.tif").write_bytes(b"mine")
+    done = run(inputs, "-o", results, "--diameter", 18, "--skip-existing", "--summary", summary)
+    assert done.exit_code == 0, done.output
+    assert [row["objects"] == "" for row in read_csv(summary)] == [True, False, False]
+
+
 def test_an_image_whose_table_is_missing_is_not_skipped(folders):
     inputs, results = folders
     (results / "a2_masks.tif").write_bytes(b"mine")
