@@ -70,20 +70,20 @@ def mix(counts: Mapping[Tile, int], length: int) -> list[Tile]:
 
 
 def bare_rate(
-    model: str, counts: Mapping[Tile, int], pixels: NDArray[Any], threads: int, seconds: float
+    model: str, counts: Mapping[Tile, int], plane: NDArray[Any], threads: int, seconds: float
 ) -> float:
     """Return tile pixels a second of nothing but ``session.run``, over tiles of the same sizes.
 
-    One session with one thread of its own, called by ``threads`` threads, as in the runtime.
+    Their pixels are those of ``plane`` (Y, X), repeated as need be. One session with one thread of
+    its own, called by ``threads`` threads, as in the runtime.
     """
     loaded = load_model(model)
     session = open_session(loaded.content, loaded.info.file)
-    plane = pixels[len(pixels) // 2].astype(np.float32)
     low, high = np.percentile(plane, (1, 99))
-    plane = ((plane - low) / max(high - low, 1e-6)).astype(np.float32)
+    scaled = ((plane - low) / max(high - low, 1e-6)).astype(np.float32)
     tiles = {
         shape: np.take(
-            np.take(plane, range(shape[0]), 0, mode="wrap"), range(shape[1]), 1, mode="wrap"
+            np.take(scaled, range(shape[0]), 0, mode="wrap"), range(shape[1]), 1, mode="wrap"
         )[None, None]
         for shape in counts
     }

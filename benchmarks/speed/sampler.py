@@ -24,7 +24,8 @@ STAGES = {
     "read_volume": "read",
     "measure_intensity": "intensity",
     "compute_fields": "network",
-    "reconstruct": "masks",
+    "follow": "masks",
+    "finish": "masks",
     "write_labels": "write",
 }
 """Functions on the main thread's stack that tell the stage."""

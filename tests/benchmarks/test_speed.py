@@ -151,8 +151,8 @@ def test_tiles_are_counted_and_their_output_is_unchanged():
 
 
 def test_the_bare_loop_does_pixels():
-    pixels = np.random.default_rng(0).integers(0, 999, (2, 40, 40)).astype(np.uint16)
-    assert bare_rate("v3", {(64, 64): 1, (64, 72): 2}, pixels, 1, 0.05) > 0
+    plane = np.random.default_rng(0).integers(0, 999, (40, 40)).astype(np.uint16)
+    assert bare_rate("v3", {(64, 64): 1, (64, 72): 2}, plane, 1, 0.05) > 0
 
 
 def test_facts_of_a_file_come_from_the_manifest_beside_it(tmp_path):
@@ -167,10 +167,10 @@ def test_facts_of_a_file_come_from_the_manifest_beside_it(tmp_path):
 def test_the_sampler_tells_stage_and_waiting():
     import sys
 
-    def reconstruct():
+    def finish():
         return sys._getframe()
 
-    frame = reconstruct()
+    frame = finish()
     assert stage_of(frame) == "masks"
     assert stage_of(frame.f_back) == "other"
     assert not waits(frame)
