@@ -44,6 +44,7 @@ def test_the_wheel_holds_every_module(built):
     for package in ("fcp_runtime", "fcp_export"):
         modules = {str(path.relative_to(ROOT)) for path in (ROOT / package).rglob("*.py")}
         assert modules <= names
+    assert "fcp_runtime/napari/napari.yaml" in names
 
 
 def test_the_sdist_holds_the_models(built):

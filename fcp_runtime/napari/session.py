@@ -1,0 +1,131 @@
+"""What the widget does, without the widget: fields are kept, thresholds make masks from them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Unpack
+
+import numpy as np
+
+from fcp_runtime.errors import SettingsError
+from fcp_runtime.outputs.measurements import measure
+from fcp_runtime.segmentation import Prediction, Segmentation
+from fcp_runtime.segmenter import Segmenter, reconstruct, smallest_object
+from fcp_runtime.settings import Settings
+from fcp_runtime.workers import Progress, silent
+
+if TYPE_CHECKING:
+    from fcp_runtime.io.volume import Volume
+    from fcp_runtime.outputs.table import Table
+    from fcp_runtime.settings import Options
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Settings of the mask stage; the fields do not depend on them. See `Settings`."""
+
+    cellprob_threshold: float = Settings.cellprob_threshold
+    flow_threshold: float = Settings.flow_threshold
+    min_size: int | None = Settings.min_size
+
+
+class Session:
+    """A model, an image and its fields, kept from one question to the next.
+
+    Not for several threads at once. An exception raised by ``progress`` stops what is under way and
+    leaves the session as it was.
+
+    Parameters
+    ----------
+    threads : int or None
+        None takes the CPUs this process may use.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads
+        self._segmenter: Segmenter | None = None
+        self._seen: tuple[Volume, Prediction] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are fields that masks can be made from."""
+        return self._seen is not None
+
+    def estimate(self, volume: Volume, model: str, **options: Unpack[Options]) -> float:
+        """Return the estimated diameter in pixels; errors as in `Segmenter.estimate_diameter`."""
+        return self._load(model).estimate_diameter(volume, **options)
+
+    def segment(
+        self,
+        volume: Volume,
+        model: str,
+        thresholds: Thresholds,
+        progress: Progress = silent,
+        **options: Unpack[Options],
+    ) -> Segmentation:
+        """Compute the fields of an image, keep them, and make masks.
+
+        Parameters
+        ----------
+        volume : Volume
+        model : str
+            As in `Segmenter`.
+        thresholds : Thresholds
+        progress : Progress
+        **options
+            Mode, diameter, anisotropy: what fields depend on.
+
+        Raises
+        ------
+        FcpError
+            As in `Segmenter.segment`.
+        """
+        segmenter = self._load(model)
+        asked: Options = {**options, **asdict(thresholds)}  # type: ignore[typeddict-item]
+        found = segmenter.predict(volume, progress=progress, **asked)
+        before, self._seen = self._seen, (volume, found)
+        try:
+            return self.again(thresholds, progress)
+        except BaseException:
+            self._seen = before
+            raise
+
+    def again(self, thresholds: Thresholds, progress: Progress = silent) -> Segmentation:
+        """Make masks from the fields that are kept.
+
+        They are those that a segmentation with the settings of the result makes: an estimated
+        diameter stays what it was.
+
+        Raises
+        ------
+        SettingsError
+            If a threshold is impossible, or nothing has been segmented.
+        """
+        if self._seen is None or self._segmenter is None:
+            raise SettingsError("nothing has been segmented yet")
+        _, found = self._seen
+        settings = replace(found.settings, **asdict(thresholds))
+        if found.fields is None:
+            return Segmentation(np.zeros(found.shape, np.uint16), settings, found.timings)
+        if settings.min_size is None:
+            settings = replace(settings, min_size=smallest_object(settings))
+        masks = reconstruct(found.fields, settings, self._segmenter.workers, progress)
+        return Segmentation(masks.reshape(found.shape), settings, found.timings)
+
+    def measure(self, result: Segmentation) -> Table:
+        """Measure the objects of `segment` or `again` in the image that they are of."""
+        if self._seen is None or self._segmenter is None:
+            raise SettingsError("nothing has been segmented yet")
+        volume, _ = self._seen
+        return measure(
+            result.masks,
+            {"intensity": volume.pixels},
+            voxel_um=volume.voxel_um,
+            anisotropy=result.settings.anisotropy,
+            workers=self._segmenter.workers,
+        )
+
+    def _load(self, model: str) -> Segmenter:
+        if self._segmenter is None or self._segmenter.model != model:
+            self._segmenter = Segmenter(model, self._threads)
+        return self._segmenter
