@@ -12,12 +12,15 @@ from fcp_runtime.cli.common import noted, tqdm_progress
 from fcp_runtime.outputs.bundle import (
     check_axes,
     measure_result,
+    needs_channels,
     needs_fields,
     needs_table,
     write_outputs,
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fcp_runtime.cli.jobs import Job
     from fcp_runtime.io.volume import Volume
     from fcp_runtime.outputs.bundle import GraphChoice
@@ -73,7 +76,10 @@ def process(job: Job, task: Task) -> dict[str, Any]:
     write_labels(
         job.mask, result.masks, settings=settings, voxel_um=volume.voxel_um, workers=workers
     )
-    table = measure_result(volume, result, workers) if needs_table(job.targets) else None
+    table = None
+    if needs_table(job.targets):
+        others = load_others(job, task) if needs_channels(job.targets) else {}
+        table = measure_result(volume, result, others, workers)
     write_outputs(
         job.targets, volume, result, table, image=job.image, graph=task.graph, workers=workers
     )
@@ -132,3 +138,13 @@ def load(job: Job, task: Task, progress: Progress) -> Volume:
         workers=task.segmenter.workers,
         progress=progress,
     )
+
+
+def load_others(job: Job, task: Task) -> dict[str, NDArray[Any]]:
+    """Read the channels beside that of the nuclei; the demo has none."""
+    if task.demo:
+        return {}
+    from fcp_runtime.io.tiff_channels import read_other_channels
+
+    workers = task.segmenter.workers
+    return read_other_channels(job.image, channel=task.channel, axes=task.axes, workers=workers)

@@ -47,6 +47,9 @@ FORMATS = {
 }
 """Suffixes of the kinds that have one format."""
 
+SAVED = ("table", "graph", "geojson")
+"""Kinds that hold the measurements of every channel."""
+
 MEASURED = ("table", "graph", "graph_picture", "geojson", "report")
 """Kinds that show measurements."""
 
@@ -130,6 +133,11 @@ def needs_fields(targets: Targets) -> bool:
     return not targets.keys().isdisjoint(("seg_npy", "flows"))
 
 
+def needs_channels(targets: Targets) -> bool:
+    """Return whether an output holds measurements of every channel."""
+    return not targets.keys().isdisjoint(SAVED)
+
+
 def needs_table(targets: Targets) -> bool:
     """Return whether an output shows measurements."""
     return not targets.keys().isdisjoint(MEASURED)
@@ -184,13 +192,18 @@ def write_outputs(
     _write_fields(targets, volume, result, image)
 
 
-def measure_result(volume: Volume, result: Segmentation, workers: Workers) -> Table:
-    """Measure the objects of a segmentation; the channel is called ``intensity``."""
+def measure_result(
+    volume: Volume, result: Segmentation, others: Mapping[str, NDArray[Any]], workers: Workers
+) -> Table:
+    """Measure the objects of a segmentation.
+
+    The channel that was segmented is called ``intensity``; ``others`` are those beside it, by name.
+    """
     from fcp_runtime.outputs.measurements import measure
 
     return measure(
         result.masks,
-        {"intensity": volume.pixels},
+        {"intensity": volume.pixels, **others},
         voxel_um=volume.voxel_um,
         anisotropy=result.settings.anisotropy,
         workers=workers,

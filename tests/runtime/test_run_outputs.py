@@ -146,6 +146,37 @@ def test_one_image_gives_polygons_outlines_and_other_formats(tmp_path, picture):
     assert all(float(edge["length_px"]) <= 60 for edge in edges)
 
 
+def test_every_channel_is_measured_under_the_nuclei_of_one(tmp_path, stack):
+    nuclei = tifffile.imread(stack)
+    marker = nuclei[::-1] // 2 + np.arange(80, dtype=np.uint16)
+    both = np.stack((marker, nuclei, nuclei // 4), axis=1)
+    image = tmp_path / "channels.tif"
+    tifffile.imwrite(image, both, imagej=True, metadata={"axes": "ZCYX"})
+    table, features = tmp_path / "cells.csv", tmp_path / "cells.npz"
+    done = run(
+        *(image, "-o", tmp_path / "mask.tif", "--channel", 1, "--diameter", 20),
+        *("--anisotropy", 2, "--table", table, "--graph", features),
+    )
+    assert done.exit_code == 0, done.output
+    labels = tifffile.imread(tmp_path / "mask.tif")
+    for name, pixels in (("intensity", nuclei), ("channel0", marker), ("channel2", nuclei // 4)):
+        sums = np.bincount(labels.ravel(), pixels.ravel())[1:]
+        measured = [float(row[f"integrated_{name}"]) for row in read_csv(table)]
+        assert measured == pytest.approx(sums)
+        assert f"median_{name}" in np.load(features)["feature_names"]
+    assert "mean_channel1" not in read_csv(table)[0]
+
+
+def test_a_grey_image_in_colours_has_one_channel_to_measure(tmp_path, picture):
+    image = tmp_path / "colours.tif"
+    grey = (tifffile.imread(picture) // 256).astype(np.uint8)
+    tifffile.imwrite(image, np.stack([grey] * 3, axis=-1), photometric="rgb")
+    table = tmp_path / "cells.csv"
+    done = run(image, "-o", tmp_path / "mask.tif", "--diameter", 20, "--table", table)
+    assert done.exit_code == 0, done.output
+    assert not [name for name in read_csv(table)[0] if "channel" in name]
+
+
 def test_every_output_has_an_option_and_an_ending():
     options = {option.name: option for option in main.params}
     assert set(TARGETS) == set(ENDINGS) <= set(options)
