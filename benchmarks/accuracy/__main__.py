@@ -84,6 +84,10 @@ def main(manifest: Path, output: Path, fills: tuple[str, ...], **options: Any) -
     output.mkdir(parents=True, exist_ok=True)
     rows = read_manifest(manifest)
     entrants = enter(rows, output / "models", options)
+    pages = [
+        (Path(path), by_name(entrants, name))
+        for path, _, name in (text.rpartition("=") for text in fills)
+    ]
     items = choose(rows, output, options)
     results = options["results"] or output / "results"
     files = {one.sha256: Store(results, one.network, one.sha256) for one in entrants}
@@ -108,8 +112,8 @@ def main(manifest: Path, output: Path, fills: tuple[str, ...], **options: Any) -
     times = network_times(output / "times.json", timed(entrants), rounds)
     command = shlex.join(["python", "-m", "benchmarks.accuracy", *sys.argv[1:]])
     report = write_report(board, times, output, compressed=options["compress"], command=command)
-    for path, name in (text.rsplit("=", 1) for text in fills):
-        fill(Path(path), card_table(board, by_name(entrants, name)))
+    for path, one in pages:
+        fill(path, card_table(board, one))
     click.echo(report)
     for item, error in failed:
         click.echo(f"{NAME}: {item.key} failed", err=True)

@@ -35,6 +35,8 @@ class Entrant:
         Of the ONNX file.
     role : str
         ``"student"`` is compared with the one ``"teacher"``.
+    diam_mean : float
+        Diameter that the network expects, in network pixels.
     left_out : str
         Source that the model has never seen, for the role ``"left out"``.
     """
@@ -44,7 +46,13 @@ class Entrant:
     network: str
     sha256: str
     role: Role
+    diam_mean: float = 17.0
     left_out: str = ""
+
+    @property
+    def pixels(self) -> float:
+        """Network pixels for one pixel of an image whose nuclei are 17 pixels wide."""
+        return (self.diam_mean / 17.0) ** 2
 
 
 def entrant(name: str, model: str, role: Role, *, left_out: str = "") -> Entrant:
@@ -58,7 +66,8 @@ def entrant(name: str, model: str, role: Role, *, left_out: str = "") -> Entrant
     loaded = load_model(model)
     meta = open_session(loaded.content, model).get_modelmeta().custom_metadata_map
     network = meta.get("key", "unknown")
-    return Entrant(name, model, network, hashlib.sha256(loaded.content).hexdigest(), role, left_out)
+    digest = hashlib.sha256(loaded.content).hexdigest()
+    return Entrant(name, model, network, digest, role, loaded.info.diam_mean, left_out)
 
 
 def from_argument(

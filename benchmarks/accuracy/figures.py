@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 COLOUR = {"student": COLOURS[0], "teacher": COLOURS[1], "reference": COLOURS[7]}
 
 
-def against(board: Board, values: Mapping[str, float], label: str, path: Path) -> None:
+def against(board: Board, values: Mapping[Entrant, float], label: str, path: Path) -> None:
     """Draw F1, averaged over the sources of each split, against a number of the network.
 
     Parameters
     ----------
     board : Board
-    values : mapping of str to float
-        By key of the network.
+    values : mapping of Entrant to float
+        Models without a value are left out.
     label : str
         Of the abscissa.
     path : Path
@@ -37,8 +37,8 @@ def against(board: Board, values: Mapping[str, float], label: str, path: Path) -
         points = []
         for one in board.of_role("student", "teacher", "reference"):
             height = mean_f1(board, one, split)
-            if one.network in values and height is not None:
-                points.append((values[one.network], height, one))
+            if one in values and height is not None:
+                points.append((values[one], height, one))
         _scatter(axis, points)
         axis.set(xscale="log", xlabel=label, ylabel="F1 at IoU 0.5, mean of sources", title=split)
     save_figure(made, path)

@@ -98,12 +98,16 @@ def write_report(
 
 
 def _figures(board: Board, times: Mapping[str, float], folder: Path) -> str:
-    parameters = {key: float(count) for key, _, count, _ in complexity()}
+    counts = {key: float(count) for key, _, count, _ in complexity()}
+    parameters = {one: counts[one.network] for one in board.entrants if one.network in counts}
     figures.against(board, parameters, "parameters", folder / "f1-parameters.png")
     shown = ["![F1 against parameters](f1-parameters.png)"]
     if times:
-        label = "network seconds for 1024x1024 pixels, one thread"
-        figures.against(board, times, label, folder / "f1-time.png")
+        label = "network seconds for 1024x1024 pixels, nuclei of 17 pixels, one thread"
+        seconds = {
+            one: times[one.network] * one.pixels for one in board.entrants if one.network in times
+        }
+        figures.against(board, seconds, label, folder / "f1-time.png")
         shown.append("![F1 against network time](f1-time.png)")
     return "\n\n".join(shown)
 

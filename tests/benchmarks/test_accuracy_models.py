@@ -121,6 +121,7 @@ def test_one_command_makes_the_report_and_the_second_call_computes_nothing(manif
         (["--undistilled"], "needs --teacher"),
         (["--leave-out", "made"], "SOURCE=MODEL"),
         (["--compress", "v9"], "no model v9"),
+        (["--fill", "card.md=v9"], "no model v9"),
     ],
 )
 def test_impossible_options_are_usage_errors(manifest, tmp_path, wrong, said):
