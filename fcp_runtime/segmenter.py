@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from fcp_runtime.network.registry import ModelInfo
+    from fcp_runtime.sampling.views import View
 
 
 class Segmenter:
@@ -149,7 +149,7 @@ class Segmenter:
     ) -> tuple[Volume, NDArray[Any], Settings, list[Intensity | None]]:
         """Return the image, the same as a stack, settings with mode and anisotropy, intensities."""
         volume = image if isinstance(image, Volume) else from_array(image)
-        settings = _settle(Settings(model=self.model, **options), volume, self.network.info)
+        settings = settle(volume, self, options)
         stack = volume.pixels if volume.pixels.ndim == 3 else volume.pixels[np.newaxis]
         with _timed(timings, "intensity"):
             intensities = _intensities(stack, settings, self.workers)
@@ -168,7 +168,7 @@ class Segmenter:
         return compute_fields(
             stack,
             self.network,
-            views=VIEWS_3D if settings.mode == "3d" else (VIEW_2D,),
+            views=views_of(settings),
             scale=scale,
             anisotropy=_known(settings.anisotropy),
             intensities=intensities,
@@ -254,8 +254,20 @@ def segment(
     return segmenter.segment(image, keep_fields=keep_fields, progress=progress, **options)
 
 
-def _settle(settings: Settings, volume: Volume, model: ModelInfo) -> Settings:
-    """Fill in mode and anisotropy from the volume, and tiles from the model."""
+def views_of(settings: Settings) -> tuple[View, ...]:
+    """Return the views that a mode looks at."""
+    return VIEWS_3D if settings.mode == "3d" else (VIEW_2D,)
+
+
+def settle(volume: Volume, segmenter: Segmenter, options: Options) -> Settings:
+    """Return the settings with mode and anisotropy filled in from the volume, tiles from the model.
+
+    Raises
+    ------
+    SettingsError
+        If an option has an impossible value, or the mode does not suit the volume.
+    """
+    settings, model = Settings(model=segmenter.model, **options), segmenter.network.info
     flat = volume.pixels.ndim == 2
     mode = settings.mode or ("2d" if flat else "3d")
     if flat and mode != "2d":
@@ -302,7 +314,7 @@ def _warn_of_no_signal(volume: Volume, settings: Settings) -> None:
 
 
 def _known(value: float | None) -> float:
-    """Return a setting that `_settle` or the walk has filled in."""
+    """Return a setting that `settle` or the walk has filled in."""
     if value is None:
         raise AssertionError("a setting was used before it was filled in")
     return value

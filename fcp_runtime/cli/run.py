@@ -12,7 +12,7 @@ import click
 
 from fcp_runtime.cli.batch import Outcome, write_index_page, write_summary
 from fcp_runtime.cli.common import command_line, say_error
-from fcp_runtime.cli.jobs import check_folder, plan_jobs
+from fcp_runtime.cli.jobs import check_folder, expand, plan_jobs
 from fcp_runtime.errors import FcpError
 from fcp_runtime.outputs.bundle import GraphChoice
 from fcp_runtime.settings import MODES, Options, Settings
@@ -126,6 +126,11 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
     help="Table with a row per input: status, objects, diameter, seconds, error.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line for each input.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print what each input will take (tiles, memory, time) and write nothing.",
+)
 @click.option("--demo", is_flag=True, help="Segment a synthetic organoid that is made here.")
 @click.option("--list-models", is_flag=True, help="Print the shipped models and exit.")
 @click.version_option(version("fastercellpose"), prog_name=NAME)
@@ -136,6 +141,7 @@ def main(
     skip_existing: bool,
     summary: Path | None,
     as_json: bool,
+    dry_run: bool,
     demo: bool,
     list_models: bool,
     **options: Any,
@@ -156,10 +162,11 @@ def main(
     settings = {key: options.pop(key) for key in DEFAULTS.as_dict()}
     model = Settings(**settings).model
     targets = {kind: paths for kind in TARGETS if (paths := options.pop(kind))}
+    if dry_run:
+        forecast_inputs(inputs, settings, as_json=as_json, **options)
+        return
     if demo:
-        if inputs:
-            raise click.UsageError("--demo makes its own image; give no INPUT")
-        inputs, output = (Path("demo.tif"),), output or Path("demo_masks.tif")
+        inputs, output = demo_paths(inputs, output)
     jobs = plan_jobs(inputs, output, targets)
     if summary is not None:
         check_folder(summary)
@@ -170,7 +177,7 @@ def main(
         *(options.pop(f"graph_{name}") for name in ("method", "limit", "neighbours"))
     )
     segmenter = Segmenter(model, options.pop("threads"))
-    chosen = Options(**{key: value for key, value in settings.items() if key != "model"})  # type: ignore[typeddict-item]
+    chosen = chosen_options(settings)
     task = Task(segmenter, chosen, graph=graph, demo=demo, **options)
     outcomes: list[Outcome] = []
     try:
@@ -188,6 +195,42 @@ def main(
     if failed:
         click.echo(f"{NAME}: {len(failed)} of {len(jobs)} inputs failed", err=True)
         sys.exit(1)
+
+
+def forecast_inputs(
+    inputs: tuple[Path, ...],
+    settings: dict[str, Any],
+    *,
+    channel: int | None,
+    axes: str | None,
+    threads: int | None,
+    as_json: bool,
+    **_outputs: Any,
+) -> None:
+    """Print what each input will take."""
+    from fcp_runtime.cli.forecast import show_forecasts
+    from fcp_runtime.segmenter import Segmenter
+
+    if not inputs:
+        raise click.UsageError("Missing argument 'INPUT...'.")
+    images = [image for path in inputs for image in expand(path)]
+    segmenter = Segmenter(settings["model"], threads)
+    chosen = chosen_options(settings)
+    show_forecasts(
+        images, segmenter, chosen, channel=channel, axes=axes, as_json=as_json, name=NAME
+    )
+
+
+def demo_paths(inputs: tuple[Path, ...], output: Path | None) -> tuple[tuple[Path, ...], Path]:
+    """Return the names of the demo's image, which is no file, and of its mask."""
+    if inputs:
+        raise click.UsageError("--demo makes its own image; give no INPUT")
+    return (Path("demo.tif"),), output or Path("demo_masks.tif")
+
+
+def chosen_options(settings: dict[str, Any]) -> Options:
+    """Return the settings that a call may choose: all but the model."""
+    return Options(**{key: value for key, value in settings.items() if key != "model"})  # type: ignore[typeddict-item,no-any-return]
 
 
 def attempt(job: Job, task: Task, *, skip_existing: bool) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,39 @@ from fcp_runtime.errors import InputError
 from fcp_runtime.io.tiff_axes import Layout, lay_out
 from fcp_runtime.io.tiff_file import StoredImage, stored_image
 from fcp_runtime.io.tiff_voxels import voxel_size
-from fcp_runtime.io.volume import Volume, check_finite, from_array, kept_dtype
+from fcp_runtime.io.volume import (
+    Volume,
+    check_finite,
+    check_form,
+    from_array,
+    kept_dtype,
+    usable_voxel,
+)
 from fcp_runtime.workers import Progress, Workers, silent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST_LABEL = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a file says of an image whose pixels are not read.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (Z, Y, X) or (Y, X).
+    dtype : dtype
+        In which its pixels would be kept.
+    voxel_um : tuple of float or None
+        Voxel size in micrometres, (z, y, x).
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    voxel_um: tuple[float, float, float] | None
 
 
 def read_volume(
@@ -71,6 +98,22 @@ def read_volume(
         dtype = kept_dtype(stored.dtype)
         pixels = _pixels(stored, layout, dtype, workers or Workers(), progress)
     return from_array(pixels, voxel_um=voxel_um, name=name)
+
+
+def read_form(
+    path: str | os.PathLike[str], *, channel: int | None = None, axes: str | None = None
+) -> Form:
+    """Return form and voxel size of what `read_volume` would read, without decoding a pixel.
+
+    Parameters and errors are those of `read_volume`, but damaged pixels are not noticed.
+    """
+    name = os.fspath(path)
+    with stored_image(Path(path), name) as stored:
+        layout = lay_out(stored.axes, stored.shape, axes=axes, channel=channel, name=name)
+        voxel_um = voxel_size(stored.tif, stored.series, stack="Z" in layout.kept, name=name)
+        dtype = kept_dtype(stored.dtype)
+    check_form(layout.wanted_shape, dtype, name)
+    return Form(layout.wanted_shape, dtype, usable_voxel(voxel_um, name))
 
 
 def read_labels(path: str | os.PathLike[str]) -> NDArray[Any]:

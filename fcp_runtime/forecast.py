@@ -1,0 +1,183 @@
+"""What a segmentation will take, before it is begun: network pixels, tiles, memory and time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Unpack
+
+import numpy as np
+
+from fcp_runtime.fields import Fields
+from fcp_runtime.sampling.plan import plan
+from fcp_runtime.segmenter import Segmenter, settle, views_of
+
+if TYPE_CHECKING:
+    from fcp_runtime.io.volume import Volume
+    from fcp_runtime.sampling.plan import ViewPlan
+    from fcp_runtime.settings import Options, Settings
+
+PROGRAM = 200 * 2**20
+"""Bytes of interpreter, libraries and compiled kernels."""
+
+MASK_BYTES = 6
+"""Bytes a voxel that making masks needs beside the fields: labels, and points of the foreground."""
+
+FIELD_SHARE = 0.15
+"""Sampling, blending and writing take this share of the network's own time on top of it."""
+
+VOXEL_SECONDS = 1.2e-7
+"""Seconds of one thread for reading, masks and writing of a voxel: they depend on the foreground."""
+
+ROUNDS = 5
+"""Times that two tiles a thread are timed; the quickest counts, undisturbed by other programs."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What one image will take.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the image.
+    dtype : str
+        Of its pixels.
+    settings : Settings
+        With mode, diameter, anisotropy and tiles filled in.
+    views : tuple of ViewPlan
+        Slices and tiles of each view. Tiles over empty space may be left out when it is done.
+    memory : int
+        Largest resident memory, bytes.
+    seconds : float
+    threads : int
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    settings: Settings
+    views: tuple[ViewPlan, ...]
+    memory: int
+    seconds: float
+    threads: int
+
+    @property
+    def network_pixels(self) -> int:
+        """Pixels that the network sees, overlap of tiles included."""
+        return sum(view.tile_pixels for view in self.views)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return {
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "mode": self.settings.mode,
+            "diameter": self.settings.diameter,
+            "anisotropy": self.settings.anisotropy,
+            "network_pixels": self.network_pixels,
+            "tiles": {
+                part.view.name: {
+                    "slices": part.slices,
+                    "tiles": [part.rows.grid.count, part.cols.grid.count],
+                    "edges": [part.rows.grid.edge, part.cols.grid.edge],
+                }
+                for part in self.views
+            },
+            "memory_bytes": self.memory,
+            "seconds": round(self.seconds, 1),
+            "threads": self.threads,
+        }
+
+
+def forecast(volume: Volume, segmenter: Segmenter, **options: Unpack[Options]) -> Forecast:
+    """Predict what `Segmenter.segment` will take; a few tiles of noise are timed.
+
+    Parameters
+    ----------
+    volume : Volume
+        Of its pixels nothing but shape and dtype is used.
+    segmenter : Segmenter
+        Ready with model and threads.
+    **options
+        As for `Segmenter.segment`, but the diameter must be stated.
+
+    Raises
+    ------
+    SettingsError
+        If an option has an impossible value.
+    """
+    settings = settle(volume, segmenter, options)
+    if settings.diameter is None:
+        raise ValueError("the diameter must be known")
+    z, y, x = (1, *volume.pixels.shape)[-3:]
+    views = plan(
+        (z, y, x),
+        views=views_of(settings),
+        scale=segmenter.network.diam_mean / settings.diameter,
+        anisotropy=settings.anisotropy or 1.0,
+        tile=settings.tile or 0,
+        overlap=settings.overlap or 0,
+        slice_spacing=settings.slice_spacing,
+    )
+    threads = segmenter.workers.count
+    network = sum(part.tile_pixels * pixel_seconds(segmenter, part) for part in views)
+    rest = volume.pixels.size * VOXEL_SECONDS / threads
+    return Forecast(
+        volume.pixels.shape,
+        str(volume.pixels.dtype),
+        settings,
+        tuple(views),
+        predict_memory((z, y, x), volume.pixels.dtype, views, threads),
+        network * (1 + FIELD_SHARE) + rest,
+        threads,
+    )
+
+
+def predict_memory(
+    shape: tuple[int, int, int], dtype: np.dtype[Any], views: list[ViewPlan], threads: int
+) -> int:
+    """Return the largest resident memory, in bytes, of segmenting a volume that must be decoded.
+
+    Image, fields and the bands in work are counted exactly; program and masks are estimated.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        The volume, (Z, Y, X).
+    dtype : dtype
+        Of its pixels.
+    views : list of ViewPlan
+        What the network does.
+    threads : int
+    """
+    voxels = int(np.prod(shape, dtype=np.int64))
+    fields = fields_bytes(voxels, views[0].view.ndim)
+    # each thread has one band in work, and one may wait for its neighbour
+    network = voxels * dtype.itemsize + 2 * threads * max(map(band_bytes, views))
+    return PROGRAM + fields + max(network, voxels * MASK_BYTES)
+
+
+def fields_bytes(voxels: int, ndim: int) -> int:
+    """Return the bytes of `Fields` with ``ndim`` flow axes."""
+    one = Fields.empty((1, 1, 1), ndim)
+    return voxels * (one.flow.nbytes + one.logit.nbytes)
+
+
+def band_bytes(part: ViewPlan) -> int:
+    """Return the bytes of a band in work: its output, and one tile of each of its slices."""
+    slices = max(group.slices for group in part.groups())
+    rows, cols = part.rows.grid, part.cols.grid
+    return 4 * slices * rows.edge * (3 * cols.length + cols.edge)
+
+
+def pixel_seconds(segmenter: Segmenter, part: ViewPlan) -> float:
+    """Return the seconds a network pixel takes with all threads at work on tiles of this form."""
+    shape = (1, 1, part.rows.grid.edge, part.cols.grid.edge)
+    tile = np.random.default_rng(0).random(shape, np.float32)
+    threads = segmenter.workers.count
+    seconds = []
+    for _ in range(1 + ROUNDS):  # the first plans memory
+        started = time.perf_counter()
+        segmenter.workers.map(segmenter.network, [tile] * (2 * threads))
+        seconds.append(time.perf_counter() - started)
+    return min(seconds[1:]) / (2 * threads * tile.size)
