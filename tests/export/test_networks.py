@@ -9,6 +9,7 @@ import torch
 
 from fcp_export.architectures.complexity import count_macs, count_parameters
 from fcp_export.architectures.networks import SPECS, build
+from fcp_export.architectures.units import SeparableConvTranspose2d
 from fcp_export.teacher import from_cellpose, load_cellpose, to_cellpose
 from fcp_runtime.errors import ModelError
 
@@ -147,3 +148,16 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     torch.save({"epoch": 3}, tmp_path / "other.pt")
     with pytest.raises(ModelError, match=r"other\.pt: not a plain state dict"):
         load_cellpose(tmp_path / "other.pt")
+
+
+def test_training_computes_the_same_transposed_convolution():
+    """Values and gradients, in double precision."""
+    unit = SeparableConvTranspose2d(6, 5).double()
+    x = torch.rand(2, 6, 7, 9, dtype=torch.double, requires_grad=True)
+    wanted, found = unit.eval()(x), unit.train()(x)
+    torch.testing.assert_close(found, wanted)
+    upstream = torch.rand_like(wanted)
+    learnt = [x, *unit.parameters()]
+    one, two = (torch.autograd.grad(out, learnt, upstream) for out in (wanted, found))
+    for expected, gradient in zip(one, two, strict=True):
+        torch.testing.assert_close(gradient, expected)
