@@ -6,6 +6,7 @@ import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,10 @@ from benchmarks.speed.store import Store
 from benchmarks.speed.workshop import ROOT, FailedMeasurementError, Workshop
 from fcp_runtime.network.registry import list_models
 from fcp_runtime.system import usable_cpus
+
+if TYPE_CHECKING:
+    from benchmarks.speed.store import Measurement
+    from benchmarks.speed.tables import Found
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -76,10 +81,27 @@ def main(
         threads=threads or usable_cpus(),
         teacher=teacher is not None,
     )
+    output.mkdir(parents=True, exist_ok=True)
     store = Store(output / "results")
     workshop = Workshop(output.resolve(), teacher, cellpose_python, torch_index)
     wanted = [item for item in measurements if not only or item.section in only]
     missing = [item for item in wanted if not store.path(item).exists()]
+    failed = 0
+    try:
+        failed = measure(missing, store, workshop, model)
+    finally:  # interrupted too: the report is made from what there is
+        title = (
+            f"Preset {'quick' if quick else preset}, {chosen.planes}x{chosen.width}x{chosen.width}"
+        )
+        report = publish(output, store.gather(measurements), title)
+        done = sum(store.path(item).exists() for item in wanted)
+        click.echo(f"{report}: {done} of {len(wanted)} measurements")
+    if failed:
+        raise SystemExit(1)
+
+
+def measure(missing: list[Measurement], store: Store, workshop: Workshop, model: str) -> int:
+    """Make measurements one after the other; return how many failed."""
     begun = time.perf_counter()
     failed = 0
     if missing:
@@ -94,18 +116,18 @@ def main(
             click.echo(f"{item.section}: {item.name}: {error}", err=True)
         else:
             store.save(item, result | {"commit": commit(), "measured": time.time()})
-    sections = store.gather(measurements)
+    return failed
+
+
+def publish(output: Path, sections: dict[str, Found], title: str) -> Path:
+    """Write the report on all there is."""
     commits = {
         str(result["commit"])
         for found in sections.values()
-        for repeats_of in found.values()
-        for result in repeats_of
+        for repeats in found.values()
+        for result in repeats
     }
-    title = f"Preset {'quick' if quick else preset}, {chosen.planes}x{chosen.width}x{chosen.width}"
-    report = write_report(output, sections, title, commits)
-    click.echo(f"{report}: {len(wanted) - failed} of {len(wanted)} measurements")
-    if failed:
-        raise SystemExit(1)
+    return write_report(output, sections, title, commits)
 
 
 def commit() -> str:

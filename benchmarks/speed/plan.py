@@ -95,8 +95,8 @@ def _thesis(preset: Preset, model: str, threads: int) -> Iterator[Item]:
 
 def _threads(preset: Preset, model: str, threads: int) -> Iterator[Item]:
     scene = replace(stacks(preset)["cystic"], crop=preset.crop)
-    for count in (1, threads):
-        yield f"{count} threads", "stages", _asked(scene, model, count)
+    for count in sorted({1, threads}):
+        yield f"{count} threads", "stages", _asked(scene, model, count, warm=True)
 
 
 def _growth(preset: Preset, model: str, threads: int) -> Iterator[Item]:
@@ -114,17 +114,17 @@ def _growth(preset: Preset, model: str, threads: int) -> Iterator[Item]:
 
 def _beside(preset: Preset, model: str, threads: int) -> Iterator[Item]:
     scene = replace(stacks(preset)["cystic"], crop=preset.small_crop)
+    for name, key in (("Cellpose's network", TEACHER), (model, model)):
+        yield f"{name}, our runtime", "stages", _asked(scene, key, threads, warm=True)
     for variant in preset.variants:
         asked = {"scene": asdict(scene), "threads": threads, "variant": variant}
         yield f"Cellpose 3.1.1.2, torch, {variant}", "cellpose", asked
-    yield "Cellpose's network, our runtime", "stages", _asked(scene, TEACHER, threads)
-    yield f"{model}, our runtime", "stages", _asked(scene, model, threads)
 
 
 def _students(preset: Preset, models: Sequence[str], threads: int) -> Iterator[Item]:
     scene = replace(stacks(preset)["cystic"], crop=preset.crop)
     for model in models:
-        yield model, "stages", _asked(scene, model, threads)
+        yield model, "stages", _asked(scene, model, threads, warm=True)
 
 
 def _masks(preset: Preset, model: str, threads: int) -> Iterator[Item]:
@@ -136,7 +136,7 @@ def _savings(preset: Preset, model: str, threads: int) -> Iterator[Item]:
     scene = replace(stacks(preset)["cystic"], crop=preset.crop)
     for options in SAVINGS:
         words = ", ".join(f"{name} {value:g}" for name, value in options.items())
-        asked = _asked(scene, model, threads, options=options)
+        asked = _asked(scene, model, threads, options=options, warm=True)
         yield words or "default", "stages", asked
 
 

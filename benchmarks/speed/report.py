@@ -23,7 +23,7 @@ WORDS = {
     "growth": "## How cost grows\n\nWhole processes. Total = a x tile pixels + b x foreground voxels "
     "+ start, fitted to relative errors; `off` is measured over fitted, less 1.",
     "beside": "## Side by side\n\nThe same crop. Segmentation: from pixels in memory to masks, "
-    "models loaded.",
+    "models and compiled code loaded.",
     "students": "## The networks (table 4.5)\n\nNetwork time on one crop, and what the thesis's stack "
     "takes at that rate. A network trained little scores little: F1 is that of the file measured.",
     "masks": "## Mask reconstruction (table 4.6)\n\nOne pair of fields, reconstructed several ways.",
@@ -166,5 +166,7 @@ def shown(value: object) -> str:
     if isinstance(value, float):
         size = abs(value)
         digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+        if 0 < size < 0.1:
+            return f"{value:.2g}"
         return f"{value:,.{digits}f}"
     return str(value)

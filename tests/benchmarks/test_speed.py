@@ -41,6 +41,7 @@ def stage_result(**changes):
         "output_pixels": 300_000_000,
         "tiles": {"256x256": 10},
         "tile_pixels": 400_000_000,
+        "call_share": 0.9,
         "model": {"key": "v3", "parameters": 116_693, "macs_per_pixel": 4741.0},
         "bare": 25e6,
         "matrix": 200e9,
@@ -276,8 +277,17 @@ def test_a_report_holds_tables_and_files(tmp_path):
 
 
 def test_numbers_are_shown_with_three_figures():
-    cells = (None, 1234, 0.12345, 1.2345, 12.345, 1234.5, "x")
-    assert [shown(cell) for cell in cells] == ["", "1,234", "0.123", "1.23", "12.3", "1,234", "x"]
+    cells = (None, 1234, 0.01234, 0.12345, 1.2345, 12.345, 1234.5, "x")
+    assert [shown(cell) for cell in cells] == [
+        "",
+        "1,234",
+        "0.012",
+        "0.123",
+        "1.23",
+        "12.3",
+        "1,234",
+        "x",
+    ]
 
 
 def test_what_is_measured_is_not_measured_again(tmp_path, monkeypatch):
