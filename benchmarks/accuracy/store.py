@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from fcp_runtime.errors import OutputError
 from fcp_runtime.evaluate.metrics import Counts, Scores
+from fcp_runtime.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 Rule = Literal["gt", "auto"]
 """Whether the true diameter was given or it was estimated."""
+
+IDLE = {
+    "2d": {"model", "stitch_threshold", "slice_spacing", "empty_margin"},
+    "3d": {"model", "flow_threshold", "stitch_threshold"},
+}
+"""Settings that change nothing in a mode; the model has results of its own anyway."""
 
 
 class Key(NamedTuple):
@@ -75,6 +82,17 @@ class Record:
         return Scores(tuple(Counts(*counts) for counts in self.at), Counts(*self.lenient))
 
     @property
+    def has_usual_settings(self) -> bool:
+        """Whether no setting of consequence had another value than its present default.
+
+        What is filled in from image and model has no default, and a setting that did not exist
+        has the default since.
+        """
+        idle = IDLE[self.settings["mode"]]
+        usual = {k: v for k, v in Settings().as_dict().items() if v is not None and k not in idle}
+        return all(self.settings.get(name, value) == value for name, value in usual.items())
+
+    @property
     def whole_scores(self) -> Scores | None:
         """The counts without fragments, where a source has them."""
         if self.at_whole is None or self.lenient_whole is None:
@@ -112,8 +130,9 @@ class Store:
         self.records = read_records(self.path)
 
     def find(self, item: Item, rule: Rule) -> Record | None:
-        """Return the result for an image as it is now, or None."""
-        return self.records.get(Key(item.key, item.digest, rule))
+        """Return the result for an image as it is now, with the settings usual now, or None."""
+        record = self.records.get(Key(item.key, item.digest, rule))
+        return record if record is not None and record.has_usual_settings else None
 
     def add(self, record: Record) -> None:
         """Keep a result, in the file too; a second one for the same image takes its place."""

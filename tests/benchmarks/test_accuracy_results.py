@@ -20,6 +20,7 @@ from benchmarks.common import markdown
 from fcp_runtime.errors import InputError, SettingsError
 from fcp_runtime.evaluate.manifest import Row, read_manifest
 from fcp_runtime.evaluate.metrics import match, score
+from fcp_runtime.settings import Settings
 
 GREY = "minisblack"
 HEADER = "split,source,image,label,ndim,diameter_px,voxel_um_zyx,note\n"
@@ -57,7 +58,10 @@ def record(item, found: int, *, right: bool | None = None) -> Record:
     at, lenient = as_lists(score(match(np.where(truth <= found, truth, 0), truth)))
     whole = (at, lenient) if item.row.source == "bbbc050" else (None, None)
     rule = "gt" if right is None else "auto"
-    return Record(item.key, item.digest, rule, at, lenient, *whole, right, 0.5, 0.7, 1, "c", {})
+    settings = Settings(mode="2d" if item.row.ndim == 2 else "3d").as_dict()
+    del settings["model"]
+    times = (0.5, 0.7, 1, "c")
+    return Record(item.key, item.digest, rule, at, lenient, *whole, right, *times, settings)
 
 
 @pytest.fixture
@@ -110,6 +114,20 @@ def test_a_store_remembers_and_the_last_result_counts(rows, tmp_path):
     assert again.find(item, "gt") == record(item, 7)
     assert again.find(item, "auto") is None
     assert Store(tmp_path / "results", "v3", "e" * 64).find(item, "gt") is None
+
+
+def test_a_result_with_other_settings_than_usual_is_not_used(rows, tmp_path):
+    flat, stack = choose_items(rows, ["dev2d", "dev3d"])[1:3]
+    store = Store(tmp_path / "results", "v3", "f" * 64)
+    for item in (flat, stack):
+        made = record(item, 5)
+        store.add(replace(made, settings=made.settings | {"flow_threshold": 0.7}))
+    assert store.find(flat, "gt") is None
+    assert store.find(stack, "gt") is not None  # flows are not checked in space
+    store.add(replace(record(stack, 5), settings={"mode": "3d", "cellprob_threshold": 1.0}))
+    assert store.find(stack, "gt") is None
+    store.add(replace(record(stack, 5), settings={"mode": "3d"}))  # of before there were others
+    assert store.find(stack, "gt") is not None
 
 
 def test_a_line_cut_short_is_passed_over(rows, tmp_path):
