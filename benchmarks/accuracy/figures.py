@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 
 COLOUR = {"student": COLOURS[0], "teacher": COLOURS[1], "reference": COLOURS[7]}
 
+PLACES = (
+    ((0, 5), "center", "bottom"),
+    ((0, -5), "center", "top"),
+    ((-6, 0), "right", "center"),
+    ((6, 0), "left", "center"),
+    ((-5, 5), "right", "bottom"),
+    ((-5, -5), "right", "top"),
+    ((0, 14), "center", "bottom"),
+)
+"""Where a name may stand beside its point, the best first."""
+
 
 def against(board: Board, values: Mapping[Entrant, float], label: str, path: Path) -> None:
     """Draw F1, averaged over the sources of each split, against a number of the network.
@@ -39,8 +50,9 @@ def against(board: Board, values: Mapping[Entrant, float], label: str, path: Pat
             height = mean_f1(board, one, split)
             if one in values and height is not None:
                 points.append((values[one], height, one))
-        _scatter(axis, points)
         axis.set(xscale="log", xlabel=label, ylabel="F1 at IoU 0.5, mean of sources", title=split)
+        if points:
+            _scatter(axis, points)
     save_figure(made, path)
 
 
@@ -85,17 +97,28 @@ def along_axes(board: Board, path: Path) -> bool:
 
 
 def _scatter(axis: Any, points: list[tuple[float, float, Entrant]]) -> None:
-    """Draw points with their names, the name below where the point before is close."""
-    below = False
-    for place, height, one in sorted(points, key=lambda point: point[:2]):
-        axis.plot(place, height, "o", color=COLOUR[one.role])
-        axis.annotate(
-            one.name,
-            (place, height),
-            xytext=(0, -11 if below else 6),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
-        below = not below
-    axis.margins(x=0.2, y=0.25)
+    """Draw points, each with its name where that covers neither a point nor another name."""
+    from matplotlib.transforms import Bbox
+
+    for place, height, one in points:
+        axis.plot(place, height, "o", color=COLOUR[one.role], markersize=5)
+    axis.margins(x=0.2, y=0.2)
+    axis.figure.draw_without_rendering()  # settles where the points lie
+    centres = axis.transData.transform([point[:2] for point in points])
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in centres]
+    for place, height, one in points:
+        for shift, side, level in PLACES:
+            name = axis.annotate(
+                one.name,
+                (place, height),
+                xytext=shift,
+                textcoords="offset points",
+                ha=side,
+                va=level,
+                fontsize=7,
+            )
+            box = name.get_window_extent()
+            if not any(box.overlaps(other) for other in taken) or shift == PLACES[-1][0]:
+                taken.append(box)
+                break
+            name.remove()
