@@ -29,7 +29,8 @@ WORDS = {
     "masks": "## Mask reconstruction (table 4.6)\n\nOne pair of fields, reconstructed several ways.",
     "savings": "## Work left out\n\nOne crop, settings of the network stage.",
     "profile": "## Where the time goes\n\nThe cystic stack, all threads looked at a hundred times a "
-    "second. One thread at work is 1.",
+    "second. One thread at work is 1; a thread that waits for "
+    "the interpreter lock counts as at work.",
 }
 
 
