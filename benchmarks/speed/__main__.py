@@ -54,7 +54,9 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option(
     "--cellpose-python", type=FILE, help="Python with Cellpose 3.1.1.2; made if not given."
 )
-@click.option("--torch-index", help="Package index for torch in that environment.")
+@click.option(
+    "--torch", default="torch", show_default=True, help="Which torch pip installs for Cellpose."
+)
 def main(
     output: Path,
     preset: str,
@@ -68,7 +70,7 @@ def main(
     models: tuple[str, ...],
     teacher: Path | None,
     cellpose_python: Path | None,
-    torch_index: str | None,
+    torch: str,
 ) -> None:
     """Measure how fast stacks become masks, and write a report."""
     chosen = PRESETS["quick" if quick else preset].scaled(scale, planes)
@@ -83,7 +85,7 @@ def main(
     )
     output.mkdir(parents=True, exist_ok=True)
     store = Store(output / "results")
-    workshop = Workshop(output.resolve(), teacher, cellpose_python, torch_index)
+    workshop = Workshop(output.resolve(), teacher, cellpose_python, torch)
     wanted = [item for item in measurements if not only or item.section in only]
     missing = [item for item in wanted if not store.path(item).exists()]
     failed = 0

@@ -34,14 +34,14 @@ class Workshop:
         Cellpose's own network as a torch file.
     cellpose_python : Path or None
         Python of an environment that has Cellpose 3.1.1.2; None makes one.
-    torch_index : str or None
-        Package index with the torch build for that environment; None is pip's own.
+    torch : str
+        Which torch pip installs there, such as ``torch==2.13.0+cpu``.
     """
 
     folder: Path
     teacher: Path | None
     cellpose_python: Path | None
-    torch_index: str | None
+    torch: str
 
     def measure(self, task: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Do a task in a fresh process, what it needs made before.
@@ -123,8 +123,7 @@ class Workshop:
         ready = home / "ready"
         if not ready.exists():
             _call(sys.executable, "-m", "venv", home)
-            index = () if self.torch_index is None else ("--index-url", self.torch_index)
-            _call(python, "-m", "pip", "install", "--quiet", "torch", *index)
+            _call(python, "-m", "pip", "install", "--quiet", self.torch)
             _call(python, "-m", "pip", "install", "--quiet", *CELLPOSE)
             ready.touch()
         return python
