@@ -30,8 +30,8 @@ from fcp_runtime.workers import Progress, Workers, silent
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-STEPS = 4
-"""Euler steps of a hop."""
+STEPS = 9
+"""Euler steps of a hop: with fewer, rounding begins to tell where planes lie far apart."""
 
 REACH = 15
 """Voxels: no hop is longer along an axis, since a hop is kept in three times five bits."""

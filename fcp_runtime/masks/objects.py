@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _TABLE_ENTRIES = 2_000_000
 """Rows of all partial tables together: bounds their memory where there are very many labels."""
 
-_PIECE = 1 << 20
-"""Voxels translated at a time."""
+_PIECE = 1 << 15
+"""Voxels looked up at a time: they fit a core's cache."""
 
 _LOWEST, _HIGHEST = slice(1, 4), slice(4, 7)
 """Columns of the kernel's table."""
@@ -83,12 +83,15 @@ def translate(
     labels: NDArray[np.int32], table: NDArray[Any], out: NDArray[Any], workers: Workers
 ) -> NDArray[Any]:
     """Write ``table[labels]`` to ``out``, which may be ``labels`` itself, and return it."""
-    old, new = labels.reshape(-1, labels.shape[2]), out.reshape(-1, out.shape[2])
+    old, new = labels.reshape(-1), out.reshape(-1)
 
-    def part(rows: tuple[int, int]) -> None:
-        new[slice(*rows)] = table.take(old[slice(*rows)])
+    def part(span: tuple[int, int]) -> None:
+        for start in range(*span, _PIECE):
+            piece = slice(start, min(start + _PIECE, span[1]))
+            # clip: the labels are in the table, and numpy need not copy to find out
+            np.take(table, old[piece], out=new[piece], mode="clip")
 
-    workers.map(part, ranges(old.shape[0], labels.size // _PIECE + 1))
+    workers.map(part, ranges(old.size, labels.size // (32 * _PIECE) + 1))
     return out
 
 
