@@ -137,8 +137,7 @@ class Run:
                 raise InputError(f"{folder}: holds a run already; add --resume or choose another")
             self._load()
         else:
-            with replacing(folder / "settings.json") as temporary:
-                temporary.write_text(json.dumps(asdict(settings), indent=2) + "\n")
+            _write_json(folder / "settings.json", asdict(settings))
 
     @property
     def result(self) -> Path:
@@ -148,13 +147,8 @@ class Run:
 
     def write_rows(self, planes: Mapping[str, Sequence[str]], held: Collection[str]) -> None:
         """Write which images the run was given, by plane, and the groups kept for validation."""
-        record = {
-            "images": sorted(planes),
-            "validation_groups": sorted(held),
-            "planes": dict(planes),
-        }
-        with replacing(self.folder / "rows.json") as temporary:
-            temporary.write_text(json.dumps(record, indent=1) + "\n")
+        record = {"images": sorted(planes), "validation_groups": sorted(held)}
+        _write_json(self.folder / "rows.json", record | {"planes": dict(planes)})
 
     def write_provenance(self, rows: Sequence[Row], teacher: str) -> None:
         """Write what the network was made of beside it, for the manifest of models."""
@@ -165,8 +159,7 @@ class Run:
             "teacher": teacher,
             "recipe": {**asdict(self.settings), "steps_done": self.step},
         }
-        with replacing(self.result.with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps(record, indent=1) + "\n")
+        _write_json(self.result.with_suffix(".json"), record)
 
     def train(self, train: Sampler, validation: Sampler, progress: Progress) -> CellposeNet:
         """Train to the end of the schedule or until stopping early; return the averaged network.
@@ -275,6 +268,11 @@ class Run:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.scores, self.skipped = state["step"], state["scores"], state["skipped"]
+
+
+def _write_json(path: Path, record: Mapping[str, Any]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
