@@ -105,7 +105,7 @@ def follow_flows(
 
     def follow(item: tuple[tuple[slice, ...], int, int]) -> None:
         brick, start, stop = item
-        voxel = voxels(logit[brick] > cut, tuple(part.start for part in brick))
+        voxel = _voxels(logit[brick] > cut, tuple(part.start for part in brick))
         source[start:stop] = linear(voxel, fields.shape)
         for first in range(0, stop - start, SLAB):
             slab = slice(first, min(first + SLAB, stop - start))
@@ -121,7 +121,7 @@ def follow_flows(
     return Endpoints(source, target, fields.shape, fields.ndim)
 
 
-def voxels(inside: NDArray[np.bool_], corner: tuple[int, ...]) -> NDArray[np.int32]:
+def _voxels(inside: NDArray[np.bool_], corner: tuple[int, ...]) -> NDArray[np.int32]:
     """Return z, y, x (3, n) of the true voxels of a brick that begins at ``corner``."""
     _, height, width = inside.shape
     rows, x = np.divmod(np.flatnonzero(inside).astype(np.int32), np.int32(width))
