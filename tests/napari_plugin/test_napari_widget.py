@@ -57,7 +57,7 @@ def messages():
 
 
 def wait(qtbot, widget) -> None:
-    qtbot.waitUntil(lambda: not widget.job.running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.job.running, timeout=300_000)
 
 
 def add_stack(viewer, **more):
@@ -232,7 +232,7 @@ def test_cancel_stops_the_network_and_leaves_the_viewer_as_it_was(
     widget = open_widget()
     widget.form.diameter.setValue(5)  # much work: planes are enlarged
     with qtbot.waitSignal(
-        widget.job.progressed, timeout=60_000, check_params_cb=lambda stage, done, _: done > 0
+        widget.job.progressed, timeout=300_000, check_params_cb=lambda stage, done, _: done > 0
     ):
         widget.run.click()
     assert not widget.run.isEnabled()
