@@ -123,8 +123,8 @@ class Workshop:
         ready = home / "ready"
         if not ready.exists():
             _call(sys.executable, "-m", "venv", home)
-            _call(python, "-m", "pip", "install", "--quiet", self.torch)
-            _call(python, "-m", "pip", "install", "--quiet", *CELLPOSE)
+            _call(python, "-P", "-m", "pip", "install", "--quiet", self.torch)
+            _call(python, "-P", "-m", "pip", "install", "--quiet", *CELLPOSE)
             ready.touch()
         return python
 
