@@ -46,6 +46,14 @@ PROVENANCE: dict[str, Any] = {
 TILE = 256
 """Largest edge of the tiles that are compared."""
 
+TILING = {"tile": 224, "overlap": 16}
+"""Largest edge and least overlap of the tiles that `fcp_runtime` cuts, network pixels.
+
+Measured with v3 on one core: 5.9 million output pixels a second, where 256 and 32 give 4.8, 512 and
+32 give 4.5. On 25 dev images of at least 300 network pixels F1 and AP differ less from those of one
+tile over the whole image than 256 and 32 make them. Smaller tiles are quicker, but see less.
+"""
+
 
 def shipped_checkpoint(key: str) -> Traversable:
     """Return the checkpoint that was installed with the shipped model.
@@ -227,6 +235,7 @@ def export_model(
         "sha256": hashlib.sha256(content).hexdigest(),
         "bytes": len(content),
         "diam_mean": float(net.diam_mean),
+        **TILING,
         "parameters": SPECS[key].parameters,
         "macs_1024": count_macs(key),
         **_provenance(checkpoint, digest, models.get(key, {})),

@@ -99,8 +99,8 @@ class Settings:
     resize_factor: int = 1
     tile: int | None = None
     overlap: int | None = None
-    slice_spacing: float = 0.0
-    empty_margin: float = 0.0
+    slice_spacing: float = 1.5
+    empty_margin: float = 3.0
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -58,8 +58,8 @@ class ModelInfo:
     sha256: str
     bytes: int
     diam_mean: float
-    tile: int = 256
-    overlap: int = 32
+    tile: int = 224
+    overlap: int = 16
     parameters: int | None = None
     macs_1024: int | None = None
     training_data: tuple[str, ...] = ()

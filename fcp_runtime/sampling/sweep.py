@@ -214,14 +214,16 @@ class _Sweep:
         tiles = np.empty((group.slices, 1, 1, edge, cols.edge), np.float32)
         nothing = np.zeros((3, edge, cols.edge), np.float32)
         nothing[2] = self.empty_logit
+        weighted = np.empty_like(nothing)
         for tile in range(cols.count):
             wanted = [self._wanted(group.number + g, band, tile) for g in range(group.slices)]
             if any(wanted):
                 self._gather(group, band, tile, tiles)
             begin, end = tile * cols.stride, min(tile * cols.stride + cols.edge, cols.length)
-            weights = self.row_weights[band], self.col_weights[tile]
+            weight = np.outer(self.row_weights[band], self.col_weights[tile])
             for one, target, look in zip(tiles, strip, wanted, strict=True):
-                blend(self.network(one) if look else nothing, *weights, begin, end, target)
+                output = self.network(one) if look else nothing
+                blend(output, weight, begin, end, weighted, target)
         return strip
 
     def _wanted(self, slice_: int, band: int, tile: int) -> bool:
@@ -264,6 +266,7 @@ class _Sweep:
         planes = share.index.shape[1]
         runs = view.runs(height, share.plane, planes, 0, self.part.cols.length)
         scratch = np.empty((2, runs.count, runs.length), np.float32)
+        column = np.empty(group.slices, np.float32)
         flow = FLOW_SCALE / VIEWS_PER_FLOW[fields.ndim] / NETWORK_FLOW
         logit = LOGIT_SCALE / VIEWS_PER_LOGIT[fields.ndim]
         down, right = view.flow
@@ -279,6 +282,7 @@ class _Sweep:
                 factor,
                 share.index,
                 share.weight,
+                column,
                 scratch,
                 target.reshape(depth * height, width),
                 runs.base + rows.begin * runs.step,

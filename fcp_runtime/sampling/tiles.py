@@ -168,31 +168,32 @@ def gather(
                     tile[j] += weights[j] * flat[index[j] + np.uint32(g * apart)]
 
 
-@kernel
 def blend(
     output: NDArray[np.float32],
-    row_weight: NDArray[np.float32],
-    col_weight: NDArray[np.float32],
+    weight: NDArray[np.float32],
     begin: int,
     end: int,
+    scratch: NDArray[np.float32],
     strip: NDArray[np.float32],
 ) -> None:
     """Add the weighted output of a tile to columns ``begin`` to ``end`` of its band.
+
+    Two passes of numpy are as quick as a kernel here, and need not be compiled.
 
     Parameters
     ----------
     output : ndarray of float32, shape (3, H, W)
         Network output; columns past ``end`` are dropped.
-    row_weight, col_weight : ndarray of float32, shape (H,) and (W,)
-        Weights of its rows and columns.
+    weight : ndarray of float32, shape (H, W)
+        Weights of its pixels.
+    scratch : ndarray of float32, shape (3, H, W)
+        Overwritten.
     strip : ndarray of float32, shape (3, H, N)
         Changed in place.
     """
-    for channel in range(output.shape[0]):
-        for i in range(output.shape[1]):
-            source, target, weight = output[channel, i], strip[channel, i, begin:end], row_weight[i]
-            for j in range(target.shape[0]):
-                target[j] += weight * col_weight[j] * source[j]
+    np.multiply(output, weight, out=scratch)
+    target = strip[:, :, begin:end]
+    np.add(target, scratch[:, :, : end - begin], out=target)
 
 
 @kernel
@@ -206,6 +207,7 @@ def add_to_field(  # noqa: C901 - nested loops, not decisions
     factor: float,
     plane_index: NDArray[np.uint32],
     plane_weight: NDArray[np.float32],
+    column: NDArray[np.float32],
     scratch: NDArray[np.float32],
     field: NDArray[np.int16],
     base: int,
@@ -233,6 +235,8 @@ def add_to_field(  # noqa: C901 - nested loops, not decisions
         Fixed-point units that one unit of network output adds.
     plane_index, plane_weight : ndarray, shape (2, p)
         For each input plane the slices of the group that it reads (`plan.Share`).
+    column : ndarray of float32, shape (G,)
+        Overwritten.
     scratch : ndarray of float32, shape (2, runs, length)
         Two interpolated rows of the strip.
     field : ndarray of int16, shape (Z * Y, X)
@@ -244,7 +248,6 @@ def add_to_field(  # noqa: C901 - nested loops, not decisions
         Lines from the runs of a plane to those of the next; 0 across X, where planes are the runs.
     """
     _, runs, length = scratch.shape
-    column = np.empty(strip.shape[0], np.float32)
     along_x = apart > 0
     copies = plane_index.shape[1] if along_x else 1
     lowest, highest, scale = np.float32(-32768), np.float32(32767), np.float32(factor)

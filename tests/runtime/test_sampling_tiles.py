@@ -105,7 +105,7 @@ def test_blend_adds_the_weighted_columns_that_fit():
     down, across = rng.random(8, np.float32), rng.random(16, np.float32)
     expected = strip.copy()
     expected[:, :, 20:30] += (output * down[:, None] * across)[:, :, :10]
-    blend(output, down, across, 20, 30, strip)
+    blend(output, np.outer(down, across), 20, 30, np.empty_like(output), strip)
     np.testing.assert_allclose(strip, expected, rtol=1e-6)
 
 
@@ -115,7 +115,20 @@ def add(strip, factor, field):
     scratch = np.empty((2, 1, field.shape[1]), np.float32)
     taps = (rows.index.astype(np.int64), rows.weight, cols.index, cols.weight)
     planes = np.zeros((2, 1), np.uint32), np.array([[1.0], [0.0]], np.float32)
-    add_to_field(strip[None, None], 0, *taps, factor, *planes, scratch, field, 0, 1, 0, 1)
+    add_to_field(
+        strip[None, None],
+        0,
+        *taps,
+        factor,
+        *planes,
+        np.empty(1, np.float32),
+        scratch,
+        field,
+        0,
+        1,
+        0,
+        1,
+    )
 
 
 def test_fields_round_to_the_nearest_and_saturate():
