@@ -227,17 +227,19 @@ def _finish(
 
 
 def smallest_object(settings: Settings) -> int:
-    """Return the voxels that an object must have: 15, in space a tenth of a ball if that is more.
+    """Return the voxels that an object must have: a tenth of a disc or ball, at least 15.
 
     Parameters
     ----------
     settings : Settings
         With mode, diameter and anisotropy filled in.
     """
-    if settings.mode != "3d":
-        return MIN_SIZE
-    ball = math.pi / 6 * _known(settings.diameter) ** 3 / _known(settings.anisotropy)
-    return max(MIN_SIZE, round(ball / 10))
+    diameter = _known(settings.diameter)
+    if settings.mode == "3d":
+        whole = math.pi / 6 * diameter**3 / _known(settings.anisotropy)
+    else:
+        whole = math.pi / 4 * diameter**2
+    return max(MIN_SIZE, round(whole / 10))
 
 
 def segment(

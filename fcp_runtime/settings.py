@@ -58,8 +58,8 @@ class Settings:
         2-D; 0 keeps every mask, as is best on our training images (Cellpose's 0.4 loses more
         true nuclei than invented ones).
     min_size : int or None
-        Objects with fewer voxels (input grid) are removed. None is 15 as in Cellpose, and in mode
-        ``"3d"`` at least a tenth of a ball of that diameter: what is smaller are scraps.
+        Objects with fewer voxels (input grid) are removed. None is a tenth of a disc of that
+        diameter, in mode ``"3d"`` of a ball (what is smaller are scraps), and at least Cellpose's 15.
     niter : int or None
         Most steps of the flow integration; None is ``ceil(200 * diameter / diam_mean)``,
         divided by ``resize_factor``.
