@@ -65,11 +65,12 @@ class Look:
 
     @property
     def score(self) -> float:
-        """How well expectation and finding agree, 0 to 1."""
+        """How well expectation and finding agree, 0 to 1; one object is weaker evidence than many."""
         if not self.objects:
             return 0.0
         octaves = math.log2(self.found / self.diameter)
-        return self.agreement * math.sqrt(self.contrast) * math.exp(-0.5 * (octaves / 0.7) ** 2)
+        fit = self.agreement * math.sqrt(self.contrast) * math.exp(-0.5 * (octaves / 0.7) ** 2)
+        return fit * self.objects / (self.objects + 1)
 
 
 def estimate_diameter(

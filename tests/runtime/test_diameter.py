@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fcp_runtime import FcpWarning, Segmenter
 from fcp_runtime.diameter import (
+    Look,
     brightest_window,
     diameters,
     informative_planes,
@@ -123,3 +124,8 @@ def test_one_plane_of_each_third_of_a_long_stack_is_looked_at():
     assert informative_planes(stack, known) == [20, 100, 150]
     assert informative_planes(stack[:40], known[:40]) == [20]
     assert informative_planes(stack[:40], [None] * 40) == []
+
+
+@pytest.mark.parametrize(("objects", "part"), [(1, 1 / 2), (3, 3 / 4), (99, 0.99)])
+def test_few_objects_are_weaker_evidence_of_a_diameter_than_many(objects, part):
+    assert Look(20.0, 20.0, objects, 1.0, 1.0).score == pytest.approx(part)
