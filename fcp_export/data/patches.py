@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from fcp_export.data.cache import Taught
 
+BACKGROUND = 0.05
+"""Share of patches that may show background alone: a student must learn to stay silent, too."""
 PATCH_EDGES = (96, 128, 160, 192, 224, 256)
 """Patch edges: the tile sizes in use, because a network sees a tile's border everywhere."""
 
@@ -36,6 +38,8 @@ class Augmentation:
         Largest standard deviation of added noise, in units of the normalised image.
     gain, gamma : float
         Intensities between ``1 / gain`` and ``gain`` times, to the power ``1 / gamma`` to ``gamma``.
+    shade : float
+        Places of a patch are up to so many times darker than others.
     axial : float
         Largest spacing of planes, in pixels, that slices along z are made to look like.
     """
@@ -43,12 +47,13 @@ class Augmentation:
     scale: float = 1.3
     blur: float = 1.2
     noise: float = 0.12
-    gain: float = 1.3
+    gain: float = 1.5
     gamma: float = 1.5
+    shade: float = 4.0
     axial: float = 4.0
 
 
-PLAIN = Augmentation(scale=1.0, blur=0.0, noise=0.0, gain=1.0, gamma=1.0, axial=1.0)
+PLAIN = Augmentation(scale=1.0, blur=0.0, noise=0.0, gain=1.0, gamma=1.0, shade=1.0, axial=1.0)
 """No augmentation but flips and rotations: for validation."""
 
 
@@ -97,7 +102,7 @@ class Sampler:
         self.shapes = np.array([item.slices.images.shape[1:] for item in taught])
 
     def batch(self, rng: np.random.Generator) -> Batch:
-        """Draw one batch; patches where the teacher sees only background are drawn again."""
+        """Draw one batch; most patches where the teacher sees only background are drawn again."""
         edge = int(rng.choice(PATCH_EDGES))
         # an image smaller than the patch leaves it half empty: draw it for smaller patches
         chance = self.chance * np.minimum(1, self.shapes / edge).prod(1)
@@ -109,13 +114,14 @@ class Sampler:
     def _patch(
         self, rng: np.random.Generator, edge: int, chance: NDArray[np.float64]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        for _ in range(20):
+        tries = 1 if rng.random() < BACKGROUND else 20
+        for _ in range(tries):
             item = self.taught[int(rng.choice(len(self.taught), p=chance))]
             index = int(rng.integers(len(item.slices.images)))
-            image = torch.from_numpy(item.slices.images[index].astype(np.float32))
-            maps = torch.from_numpy(item.maps[index].astype(np.float32))
+            image = torch.from_numpy(item.slices.images[index])
+            maps = torch.from_numpy(item.maps[index])
             if item.slices.view != "XY" and self.augmentation.axial > 1:
-                image = coarsen(image, rng, self.augmentation.axial)
+                image = coarsen(image.float(), rng, self.augmentation.axial)
             patch = cut(image, maps, edge, rng, self.augmentation.scale)
             if (patch[1][2] * patch[2][0] > 0).any():
                 break
@@ -149,8 +155,8 @@ def cut(
 
     Parameters
     ----------
-    image : Tensor, shape (H, W)
-    maps : Tensor, shape (3, H, W)
+    image : Tensor of floats, shape (H, W)
+    maps : Tensor of floats, shape (3, H, W)
     edge : int
         Edge of the patch, pixels.
     rng : numpy Generator
@@ -159,7 +165,7 @@ def cut(
 
     Returns
     -------
-    image, maps, inside : Tensor, shapes (1, P, P), (3, P, P), (1, P, P)
+    image, maps, inside : Tensor of float32, shapes (1, P, P), (3, P, P), (1, P, P)
     """
     height, width = image.shape
     angle = rng.uniform(0, 2 * math.pi)
@@ -169,7 +175,8 @@ def cut(
     turn = np.array([[cosine, -sine * mirror], [sine, cosine * mirror]])  # R F, on (y, x)
     centre = [_centre(rng, length, edge / scale) for length in (height, width)]
     y0, y1, x0, x1 = _window(centre, turn / scale, edge, (height, width))
-    crop = torch.cat((image[None], maps, torch.ones(1, height, width)))[:, y0:y1, x0:x1][None]
+    parts = (image[None], maps, torch.ones((), dtype=maps.dtype).expand(1, height, width))
+    crop = torch.cat([part[:, y0:y1, x0:x1].float() for part in parts])[None]
     # affine_grid takes x before y and lengths as halves of the extent
     half = np.array([(y1 - y0) / 2, (x1 - x0) / 2])
     matrix = turn / scale * (edge / 2) / half[:, None]
@@ -207,9 +214,11 @@ def _window(
 
 
 def degrade(image: Tensor, rng: np.random.Generator, how: Augmentation) -> Tensor:
-    """Change gain, gamma, blur and noise of a patch (1, P, P); the maps stay."""
+    """Change gain, gamma, shade, blur and noise of a patch (1, P, P); the maps stay."""
     if how == PLAIN:
         return image
+    if rng.random() < 0.4:
+        image = image * shade(image.shape[-1], rng, how.shade)
     if rng.random() < 0.5:
         exponent = how.gamma ** rng.uniform(-1, 1)
         image = image.sign() * image.abs() ** exponent
@@ -226,6 +235,16 @@ def degrade(image: Tensor, rng: np.random.Generator, how: Augmentation) -> Tenso
             noise = 2 * gaussian_blur(noise, 0.8)
         image = image + level * noise
     return image
+
+
+def shade(edge: int, rng: np.random.Generator, most: float) -> Tensor:
+    """Return factors (P, P) between ``1 / most`` and 1 that change within a few nuclei.
+
+    Stains and depth make some nuclei dim beside others; percentiles of the image do not mend it.
+    """
+    nodes = 2 + math.ceil(edge / rng.uniform(12, 64))
+    field = torch.from_numpy(rng.uniform(0, 1, (1, 1, nodes, nodes)).astype(np.float32))
+    return most ** -interpolate(field, (edge, edge), mode="bilinear")[0, 0]
 
 
 def coarsen(image: Tensor, rng: np.random.Generator, most: float) -> Tensor:
