@@ -50,7 +50,7 @@ def student(
 ) -> None:
     """Distil a student from a teacher on the train rows of a manifest."""
     shared.start(student, threads)
-    from fcp_export.distill.loop import DistillSettings
+    from fcp_export.distill.settings import DistillSettings
     from fcp_export.distill.walk import distil
     from fcp_export.teacher import load_cellpose
 
@@ -101,7 +101,8 @@ def teacher(
 ) -> None:
     """Fine-tune a Cellpose checkpoint on the labelled train rows: OUTPUT/teacher.pt."""
     shared.start("cellpose", threads)
-    from fcp_export.distill.loop import TEACHER, DistillSettings
+    from fcp_export.distill.loop import TEACHER
+    from fcp_export.distill.settings import DistillSettings
     from fcp_export.distill.walk import fine_tune
 
     data = shared.data_settings(options, label_share=1.0, diameter=diameter)

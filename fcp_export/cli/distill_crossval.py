@@ -52,7 +52,7 @@ def crossval(
     """
     shared.start(student, threads)
     from fcp_export.distill.crossval import cross_validate, star
-    from fcp_export.distill.loop import DistillSettings
+    from fcp_export.distill.settings import DistillSettings
 
     data = shared.data_settings(options, label_share=label_share, diameter=diameter[0])
     cross_validate(

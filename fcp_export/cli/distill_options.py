@@ -41,6 +41,13 @@ LABEL_SHARE = click.option(
 TARGET = click.option(
     "--target", type=click.Choice(["soft", "threshold"]), default="soft", show_default=True
 )
+SCHEDULE = click.option(
+    "--schedule",
+    type=click.Choice(["cosine", "constant"]),
+    default="cosine",
+    show_default=True,
+    help="Of the learning rate.",
+)
 THREADS = click.option("--threads", type=int, help="Threads of torch.")
 SEED = click.option("--seed", default=0, show_default=True)
 RESUME = click.option("--resume", is_flag=True, help="Go on with the run in OUTPUT.")
@@ -52,6 +59,7 @@ DATA = (
     click.option("--default-diameter", type=float, help="Pixels, for rows that state none."),
 )
 COURSE = (
+    SCHEDULE,
     click.option("--batch-size", default=8, show_default=True),
     click.option("--validate-every", default=500, show_default=True, help="Steps."),
     click.option(

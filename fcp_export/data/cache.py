@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch.nn.functional import interpolate
 
 from fcp_export.teacher import teacher_maps
@@ -128,7 +129,7 @@ def blend(
     exact = NETWORK_FLOW * np.stack([flows_from_labels(plane) for plane in labels])
     teacher = maps.astype(np.float32)
     flow = (1 - share) * teacher[:, :2] + share * exact
-    probability = (1 - share) / (1 + np.exp(-teacher[:, 2])) + share * (labels > 0)
+    probability = (1 - share) * expit(teacher[:, 2]) + share * (labels > 0)
     probability = probability.clip(1e-4, 1 - 1e-4)
     logit = np.log(probability / (1 - probability))
     return np.concatenate((flow, logit[:, None]), 1).astype(np.float16)

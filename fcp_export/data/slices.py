@@ -88,15 +88,19 @@ def slice_sets(row: Row, diam_mean: float, *, step: int, diameter: float | None)
             f"{row.image}: the manifest states no diameter; give one with --default-diameter"
         )
     pixels = read_volume(row.image).pixels
-    group = f"{row.source}/{row.note}" if row.ndim == 3 else f"{row.source}/{row.image.name}"
     return cut_slices(
         pixels if pixels.ndim == 3 else pixels[None],
         None if row.label is None else read_labels(row.label),
-        SliceSet(f"{row.source}/{row.image.stem}", row.source, group, NOTHING),
+        SliceSet(f"{row.source}/{row.image.stem}", row.source, group_of(row), NOTHING),
         scale=diam_mean / size,
         anisotropy=row.anisotropy or 1.0,
         step=step,
     )
+
+
+def group_of(row: Row) -> str:
+    """Return what a row must stay together with: all stacks of one embryo; an image by itself."""
+    return f"{row.source}/{row.note if row.ndim == 3 else row.image.name}"
 
 
 def cut_slices(

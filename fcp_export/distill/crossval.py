@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
-from fcp_export.data.cache import teach
-from fcp_export.data.rows import all_slices, proven_rows, train_rows
+from fcp_export.data.rows import proven_rows, train_rows
 from fcp_export.data.slices import fold_groups
 from fcp_export.distill.curves import read_log
 from fcp_export.distill.loop import Run
-from fcp_export.distill.walk import starting_net, train_on
+from fcp_export.distill.walk import starting_net, taught_slices, train_on
 from fcp_export.teacher import load_cellpose
 from fcp_runtime.errors import SettingsError
 from fcp_runtime.io.atomic import replacing
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from fcp_export.distill.loop import DistillSettings
+    from fcp_export.distill.settings import DistillSettings
     from fcp_runtime.workers import Progress
 
 
@@ -114,13 +113,7 @@ def cross_validate(
     net = load_cellpose(teacher)
     for number, configuration in enumerate(configurations):
         settings = configuration.settings(base)
-        taught = teach(
-            all_slices(rows, settings.data, progress),
-            net,
-            cache or folder / "teacher",
-            label_share=settings.data.label_share,
-            diameter=settings.data.diameter,
-        )
+        taught = taught_slices(rows, settings.data, net, cache or folder / "teacher", progress)
         groups = {item.slices.group for item in taught}
         if len(groups) < folds:
             raise SettingsError(f"{folds} folds need as many groups of images, not {len(groups)}")

@@ -11,7 +11,7 @@ import json
 import math
 import time
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,9 +19,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from fcp_export.data.rows import DataSettings
 from fcp_export.distill.curves import write_curves
-from fcp_export.distill.loss import Target, distillation_loss, overlap_counts
+from fcp_export.distill.loss import distillation_loss, overlap_counts
+from fcp_export.distill.settings import learning_rate, stop_early
 from fcp_export.teacher import to_cellpose
 from fcp_runtime.errors import InputError
 from fcp_runtime.io.atomic import replacing
@@ -32,68 +32,13 @@ if TYPE_CHECKING:
 
     from fcp_export.architectures.networks import CellposeNet
     from fcp_export.data.patches import Batch, Sampler
+    from fcp_export.distill.settings import DistillSettings
     from fcp_runtime.evaluate.manifest import Row
     from fcp_runtime.workers import Progress
 
 VALIDATION_BATCHES = 16
 TEACHER = "cellpose"
 """Key of the network whose weights are saved in Cellpose's format."""
-
-
-@dataclass(frozen=True)
-class DistillSettings:
-    """What determines a network, given the manifest, the teacher and the weights it starts from.
-
-    Attributes
-    ----------
-    student : str
-        Key of the network that learns.
-    patches : int
-        Patch presentations in all; the schedule ends there.
-    batch_size : int
-    learning_rate : float
-        Highest learning rate, after a short warm-up.
-    target : {"soft", "threshold"}
-        Probability target, see `distillation_loss`.
-    average : float
-        Decay of the moving average of the weights, per step.
-    validate_every : int
-        Steps between validations.
-    patience : int
-        Stagnant validations (IoU at most 0.1 points above the best) before stopping; a fall by
-        more than 5 points stops at once (thesis, section 3.4). 0: never stop early.
-    bfloat16 : bool
-        Train in bfloat16 autocast. Steps whose gradient is not finite are left out.
-    seed : int
-    init : str
-        What the network starts from; empty: random weights.
-    data : DataSettings
-    """
-
-    student: str
-    patches: int = 100_000
-    batch_size: int = 8
-    learning_rate: float = 2e-3
-    target: Target = "soft"
-    average: float = 0.999
-    validate_every: int = 500
-    patience: int = 3
-    bfloat16: bool = False
-    seed: int = 0
-    init: str = ""
-    data: DataSettings = field(default_factory=DataSettings)
-
-    @property
-    def steps(self) -> int:
-        """Number of optimiser steps."""
-        return -(-self.patches // self.batch_size)
-
-
-def learning_rate(settings: DistillSettings, step: int) -> float:
-    """Return the learning rate of a step: linear warm-up over 200 steps, then a cosine to zero."""
-    warm = min(1.0, (step + 1) / 200)
-    done = step / max(1, settings.steps)
-    return settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
 
 
 class Run:
@@ -279,18 +224,6 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings with those of the data among them."""
     data: dict[str, Any] = settings.get("data", {})
     return {k: v for k, v in settings.items() if k != "data"} | data
-
-
-def stop_early(scores: list[float], patience: int) -> bool:
-    """Tell whether IoU fell by more than 5 points or stagnated (thesis, section 3.4)."""
-    if patience == 0 or len(scores) < 2:
-        return False
-    best_before = max(scores[:-1])
-    if scores[-1] < best_before - 0.05:
-        return True
-    if len(scores) <= patience:
-        return False
-    return max(scores[-patience:]) <= max(scores[:-patience]) + 0.001
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import torch
 
 from fcp_export.architectures.networks import build
 from fcp_export.data.cache import fingerprint, label, teach
-from fcp_export.data.patches import PLAIN, Augmentation, Sampler
+from fcp_export.data.patches import PLAIN, Sampler
 from fcp_export.data.rows import all_slices, proven_rows, train_rows
 from fcp_export.data.slices import split_groups
 from fcp_export.distill.loop import TEACHER, Run
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from fcp_export.architectures.networks import CellposeNet
     from fcp_export.data.cache import Taught
-    from fcp_export.distill.loop import DistillSettings
+    from fcp_export.data.rows import DataSettings
+    from fcp_export.distill.settings import DistillSettings
+    from fcp_runtime.evaluate.manifest import Row
     from fcp_runtime.workers import Progress
 
 VALIDATION_BATCH = 8
@@ -46,6 +48,25 @@ def starting_net(settings: DistillSettings, init: Path | None) -> CellposeNet:
     for constant in (net.diam_mean, net.diam_labels):
         constant.data.fill_(settings.data.diameter)
     return net
+
+
+def taught_slices(
+    rows: Sequence[Row], data: DataSettings, teacher: CellposeNet, cache: Path, progress: Progress
+) -> list[Taught]:
+    """Return the slices of rows and phantoms with the maps that a student is to learn.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        From `fcp_export.data.rows.train_rows`.
+    data : DataSettings
+    teacher : CellposeNet
+    cache : Path
+        Folder of the teacher's maps.
+    progress : Progress
+    """
+    slices = all_slices(rows, data, progress)
+    return teach(slices, teacher, cache, label_share=data.label_share, diameter=data.diameter)
 
 
 def distil(
@@ -78,13 +99,7 @@ def distil(
     net = load_cellpose(teacher)
     run = Run(folder, settings, starting_net(settings, init), resume=resume)
     planes = proven_rows(rows, manifest)
-    taught = teach(
-        all_slices(rows, settings.data, progress),
-        net,
-        cache or folder / "teacher",
-        label_share=settings.data.label_share,
-        diameter=settings.data.diameter,
-    )
+    taught = taught_slices(rows, settings.data, net, cache or folder / "teacher", progress)
     held = split_groups((item.slices.group for item in taught), settings.data.validation)
     run.write_rows(planes, held)
     train_on(run, taught, held, progress)
@@ -139,7 +154,7 @@ def train_on(run: Run, taught: Sequence[Taught], held: Collection[str], progress
             "with; give more images, or another --validation"
         )
     run.train(
-        Sampler(train, Augmentation(), run.settings.batch_size),
+        Sampler(train, run.settings.augmentation, run.settings.batch_size),
         Sampler(check, PLAIN, VALIDATION_BATCH),
         progress,
     )

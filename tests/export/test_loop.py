@@ -17,7 +17,8 @@ from fcp_export.data import patches
 from fcp_export.data.patches import PLAIN, Augmentation, Batch, Sampler
 from fcp_export.data.rows import DataSettings
 from fcp_export.distill import loop
-from fcp_export.distill.loop import DistillSettings, Run, learning_rate, stop_early
+from fcp_export.distill.loop import Run
+from fcp_export.distill.settings import DistillSettings, learning_rate, stop_early
 from fcp_export.distill.walk import starting_net
 from fcp_export.teacher import load_cellpose
 from fcp_runtime.errors import InputError
@@ -177,6 +178,12 @@ def test_a_stagnant_run_stops_and_leaves_a_student(tmp_path, samplers, monkeypat
     start(tmp_path, settings).train(*samplers, silent)
     assert [entry["step"] for entry in records(tmp_path)] == [2, 4, 6]
     assert (tmp_path / "student.safetensors").exists()
+
+
+def test_a_constant_learning_rate_stays_after_its_warm_up():
+    settings = DistillSettings("v3", patches=8000, learning_rate=1e-3, schedule="constant")
+    rates = [learning_rate(settings, step) for step in (99, 199, 500, 999)]
+    assert rates == pytest.approx([0.5e-3, 1e-3, 1e-3, 1e-3])
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero():
