@@ -1,4 +1,4 @@
-"""Outlines of labels over the middle planes of an image, as one RGB picture."""
+"""Outlines of labels over three planes of an image, as one RGB picture."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ def draw(
     *,
     anisotropy: float = 1.0,
     intensity: tuple[float, float] | None = None,
+    at: Sequence[int] | None = None,
 ) -> NDArray[np.uint8]:
-    """Draw an image, or the middle planes of a stack, with outlines.
+    """Draw an image, or three planes of a stack, with outlines.
 
     A stack gives XY with ZY on its right and XZ below it, z stretched to the scale of xy.
 
@@ -61,6 +62,8 @@ def draw(
         Spacing of planes divided by spacing of pixels.
     intensity : tuple of float or None
         Pixel values shown black and white; None takes percentiles 1 and 99.95 of what is shown.
+    at : sequence of 3 ints or None
+        The z, y and x of the planes of a stack; None takes the middle ones.
 
     Returns
     -------
@@ -76,7 +79,7 @@ def draw(
     elif longest > LARGEST - 2 * GAP:
         zoom = (LARGEST - 2 * GAP) / longest
     scales = [(zoom, zoom), (zoom, zoom * anisotropy), (zoom * anisotropy, zoom)]
-    planes = middle_planes(pixels)
+    planes = planes_at(pixels, at)
     low, high = intensity or _range(planes)
     panels = []
     for index, plane in enumerate(planes):
@@ -86,19 +89,57 @@ def draw(
         bright = (_linear(plane, rows, columns, 1 / zoom) - low) / max(high - low, 1e-12)
         grey = (255 * np.clip(bright, 0, 1) ** GAMMA + 0.5).astype(np.uint8)
         picture = np.repeat(grey[..., None], 3, axis=2)
-        at = np.ix_(_nearest(rows, plane.shape[0]), _nearest(columns, plane.shape[1]))
+        seen = np.ix_(_nearest(rows, plane.shape[0]), _nearest(columns, plane.shape[1]))
         for layer in layers:
-            _outline(picture, middle_planes(layer.labels)[index][at], layer)
+            _outline(picture, planes_at(layer.labels, at)[index][seen], layer)
         panels.append(picture)
     return panels[0] if flat else _mount(*panels)
 
 
-def middle_planes(volume: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return the middle XY, ZY (as rows y, columns z) and XZ (rows z, columns x) planes."""
+def planes_at(volume: NDArray[Any], at: Sequence[int] | None) -> list[NDArray[Any]]:
+    """Return the XY, ZY (as rows y, columns z) and XZ (rows z, columns x) planes at a place.
+
+    None is the middle. An image is its own only plane.
+    """
     if volume.ndim == 2:
         return [volume]
-    z, y, x = (size // 2 for size in volume.shape)
+    z, y, x = at or (size // 2 for size in volume.shape)
     return [volume[z], volume[:, :, x].T, volume[:, y]]
+
+
+def count_along(labels: NDArray[Any]) -> tuple[NDArray[np.int64], ...]:
+    """Count the voxels of objects in every plane across z, y and x.
+
+    Parameters
+    ----------
+    labels : ndarray of integers, shape (Z, Y, X)
+
+    Returns
+    -------
+    tuple of 3 ndarrays of int64, shapes (Z,), (Y,), (X,)
+    """
+    depth, height, width = labels.shape
+    along = np.zeros(depth, np.int64), np.zeros(height, np.int64), np.zeros(width, np.int64)
+    for z, plane in enumerate(labels):
+        inside = plane != 0
+        rows = np.count_nonzero(inside, axis=1)
+        along[0][z] = rows.sum()
+        along[1][:] += rows
+        along[2][:] += np.count_nonzero(inside, axis=0)
+    return along
+
+
+def fullest(counts: NDArray[np.int64], positions: Sequence[int] | None = None) -> int:
+    """Return the position with the largest count; of several, the one nearest to the middle.
+
+    Parameters
+    ----------
+    counts : ndarray of int64, shape (N,)
+    positions : sequence of int or None
+        Those to choose from; None allows all.
+    """
+    middle = len(counts) // 2
+    return max(positions or range(len(counts)), key=lambda at: (counts[at], -abs(at - middle)))
 
 
 def label_colours(labels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fcp_runtime.io.atomic import replacing
-from fcp_runtime.outputs.outlines import Layer, draw
+from fcp_runtime.outputs.outlines import Layer, count_along, draw, fullest
 
 if TYPE_CHECKING:
     import os
@@ -21,7 +21,10 @@ def render_preview(
     anisotropy: float = 1.0,
     intensity: tuple[float, float] | None = None,
 ) -> NDArray[np.uint8]:
-    """Draw an image, or the middle XY, ZY and XZ planes of a stack, with coloured outlines.
+    """Draw an image, or the XY, ZY and XZ planes of a stack that hold most, with coloured outlines.
+
+    Each is the plane with the most voxels of objects, so that an organoid in a corner is seen;
+    without objects it is the middle one.
 
     Parameters
     ----------
@@ -37,7 +40,8 @@ def render_preview(
     ndarray of uint8, shape (H, W, 3)
         Small images are magnified, large ones reduced: the longest edge is 600 to 1600 pixels.
     """
-    return draw(pixels, [Layer(labels)], anisotropy=anisotropy, intensity=intensity)
+    at = [fullest(counts) for counts in count_along(labels)] if labels.ndim == 3 else None
+    return draw(pixels, [Layer(labels)], anisotropy=anisotropy, intensity=intensity, at=at)
 
 
 def save_png(path: str | os.PathLike[str], rgb: NDArray[np.uint8]) -> None:

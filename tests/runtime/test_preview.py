@@ -62,7 +62,7 @@ def test_a_layer_draws_only_its_labels_in_its_colour():
     assert not picture[~edge].any()
 
 
-def test_a_stack_shows_its_three_middle_planes():
+def test_a_stack_without_objects_shows_its_three_middle_planes():
     stack = np.zeros((10, 600, 700), np.uint16)
     stack[5] += 1  # each of the middle planes gets a value of its own bit
     stack[:, :, 350] += 2
@@ -74,6 +74,26 @@ def test_a_stack_shows_its_three_middle_planes():
     assert np.array_equal(picture[:600, 700 + GAP :], as_drawn(stack[:, :, 350].T))
     assert np.array_equal(picture[600 + GAP :, :700], as_drawn(stack[:, 300]))
     assert not picture[600 + GAP :, 700 + GAP :].any()
+
+
+def test_a_stack_shows_the_planes_that_hold_most_of_its_objects():
+    stack = np.zeros((10, 600, 700), np.uint16)
+    stack[2] += 1
+    stack[:, :, 40] += 2
+    stack[:, 500] += 4
+    labels = np.zeros(stack.shape, int)
+    labels[2, 490:511, 30:51] = 1
+    labels[1:4, 500, 40] = 1
+    picture = render_preview(stack, labels, anisotropy=1.0, intensity=(0, 255))
+    grey = np.ptp(picture, axis=2) == 0
+    shown = np.where(grey, picture[..., 0].astype(int), -1)
+    for part, plane in (
+        (shown[:600, :700], stack[2]),
+        (shown[:600, 700 + GAP :], stack[:, :, 40].T),
+        (shown[600 + GAP :, :700], stack[:, 500]),
+    ):
+        assert (part < 0).any()  # outlines
+        assert np.array_equal(part[part >= 0], as_drawn(plane)[part >= 0])
 
 
 def test_planes_are_stretched_by_the_anisotropy():

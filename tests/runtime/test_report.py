@@ -47,11 +47,8 @@ def test_planes_are_those_of_the_volume_rows_beside_rows():
     def shown(plane):
         return 255 * np.clip((plane - low) / (high - low), 0, 1) ** GAMMA
 
-    # z is repeated where it is an axis of the picture: outlines stay thin on thick planes
-    tall = pixels.repeat(2, axis=0)
-    for view, planes in zip(
-        views, (pixels, tall.transpose(2, 1, 0), tall.transpose(1, 0, 2)), strict=True
-    ):
+    turned = (pixels, pixels.transpose(2, 1, 0), pixels.transpose(1, 0, 2))
+    for view, planes in zip(views, turned, strict=True):
         assert view.length == len(planes)
         for index, position in enumerate(view.positions):
             difference = decode(view.grey[index]).astype(float) - shown(planes[position])
@@ -70,6 +67,51 @@ def test_outlines_are_the_inner_edges_in_the_colours_of_the_preview(stack):
     assert edge.any()
     assert np.array_equal(lines[..., 3] > 0, edge)
     assert np.array_equal(lines[edge][:, :3], label_colours(plane[edge]))
+
+
+def test_outlines_stay_thin_on_thick_planes():
+    masks = np.zeros((6, 40, 64), np.uint16)
+    masks[2:4, 10:30, 20:40] = 1
+    views, _ = make_views(masks * 100, masks, 5.0)
+    across = views[2].lines[views[2].start]  # rows z, columns x
+    inside = decode(across)[..., 3] > 0
+    assert inside.shape == (30, 64)
+    rows, columns = np.nonzero(inside)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (10, 19, 20, 39)
+    assert not inside[11:19, 21:39].any()
+
+
+def test_views_begin_where_most_is_to_be_seen():
+    masks = np.zeros((20, 60, 80), np.uint16)
+    masks[3, 40:50, 60:64] = 1
+    masks[4, 40:50, 60:70] = 1
+    views, _ = make_views(masks * 100, masks, 1.0)
+    begin = [view.positions[view.start] for view in views]
+    assert begin[0] == 4
+    assert 60 <= begin[1] < 64
+    assert 40 <= begin[2] < 50
+    empty, _ = make_views(masks * 100, np.zeros_like(masks), 1.0)
+    middles = [view.length // 2 for view in empty]
+    gaps = [abs(view.positions[view.start] - at) for view, at in zip(empty, middles, strict=True)]
+    assert max(gaps) <= 2
+
+
+def test_nuclei_in_a_corner_of_the_dark_do_not_glare():
+    masks = np.zeros((20, 120, 120), np.uint16)
+    masks[10, 5:15, 5:15] = 1  # less than the thousandth part
+    pixels = np.random.default_rng(0).integers(0, 100, masks.shape, np.uint16)
+    pixels[masks > 0] = np.linspace(2000, 10000, 100)
+    views, _ = make_views(pixels, masks, 1.0)
+    grey = decode(views[0].grey[views[0].start])[masks[10] > 0]
+    assert np.count_nonzero(grey > 250) < 10
+    assert np.ptp(grey) > 100
+
+
+@pytest.mark.parametrize("anisotropy", [1.0, 8.0])
+def test_planes_across_y_and_x_do_not_get_fewer_where_planes_lie_far_apart(anisotropy):
+    masks = np.zeros((76, 300, 300), np.uint16)
+    views, _ = make_views(masks, masks, anisotropy)
+    assert [len(view.positions) for view in views[1:]] == [24, 24]
 
 
 def test_large_images_are_reduced_by_means():
@@ -214,14 +256,16 @@ def test_an_empty_mask_has_a_report_too(tmp_path, shape):
     assert "No object was found" in " ".join(read_page(tmp_path / "r.html").text)
 
 
-@pytest.mark.parametrize("shape", [(60, 256, 256), (12, 900, 1100)])
-def test_a_stack_of_noise_stays_below_5_megabytes(tmp_path, shape):
+@pytest.mark.parametrize(
+    ("shape", "apart"), [((60, 256, 256), 1.0), ((12, 900, 1100), 1.0), ((76, 512, 512), 8.0)]
+)
+def test_a_stack_of_noise_stays_below_5_megabytes(tmp_path, shape, apart):
     masks = np.zeros(shape, np.uint16)
     for label, corner in enumerate(np.ndindex(2, shape[1] // 64, shape[2] // 64), start=1):
         z, y, x = np.array(corner) * (shape[0] // 2, 64, 64)
         masks[z : z + shape[0] // 2, y + 5 : y + 60, x + 5 : x + 60] = label
     pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
-    volume, result, table, summary = a_result(masks, pixels=pixels)
+    volume, result, table, summary = a_result(masks, pixels=pixels, voxel_um=(apart, 1.0, 1.0))
     path = tmp_path / "r.html"
     write_report(path, volume, result, table, summary=summary)
     assert path.stat().st_size < 5_000_000

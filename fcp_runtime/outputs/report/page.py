@@ -161,15 +161,15 @@ def _stage(views: Sequence[View]) -> str:
         )
     sliders = [
         f'<label>{PLANES[view.axis][1]} <input type="range" id="slide-{view.axis}" min="0" '
-        f'max="{len(view.positions) - 1}" value="{view.middle}" '
+        f'max="{len(view.positions) - 1}" value="{view.start}" '
         f'aria-label="plane {view.axis}"> <output id="place-{view.axis}"></output></label>'
         for view in views
     ]
     (height, width), depth = views[0].shown, views[2].shown[0]
     frames = [
         f'<div class="frame" id="view-{view.axis}" title="{PLANES[view.axis][0]}">'
-        f'<img class="grey" alt="{PLANES[view.axis][0]} plane" src="{view.grey[view.middle]}">'
-        f'<img class="lines" alt="outlines" src="{view.lines[view.middle]}">'
+        f'<img class="grey" alt="{PLANES[view.axis][0]} plane" src="{view.grey[view.start]}">'
+        f'<img class="lines" alt="outlines" src="{view.lines[view.start]}">'
         '<i class="across"></i><i class="down"></i></div>'
         for view in views
     ]

@@ -44,6 +44,8 @@ footer { margin: 28px 0; color: #6a7482; font-size: 13px; }
   .controls { display: none; }
   .stage, .frame, .bar, .warnings { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   .charts, .tables { grid-template-columns: repeat(3, 1fr); gap: 8px 20px; }
+  .tables { font-size: 9pt; }
+  .tables td, .tables th { padding: 1px 8px 1px 0; }
   .projection .stage { max-width: 7.5cm !important; margin: 0; }
   section, .stage, tr { break-inside: avoid; }
   h2 { break-after: avoid; }

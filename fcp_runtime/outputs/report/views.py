@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fcp_runtime.outputs.outlines import GAMMA, find_edges, label_colours
+from fcp_runtime.outputs.outlines import (
+    GAMMA,
+    count_along,
+    find_edges,
+    fullest,
+    label_colours,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +26,7 @@ LONGEST = 1400
 BUDGET = 4_500_000
 """Pixels of all XY planes together: about 3 MB of a page."""
 SIDE_BUDGET = 1_000_000
+"""Pixels of all ZY planes together, and of all XZ planes."""
 SIDE_PLANES = 24
 FEWEST = 40
 """XY planes are reduced until so many fit into the budget, if there are so many."""
@@ -47,6 +54,8 @@ class View:
         Outlines on a transparent ground as data URIs (PNG).
     shown : tuple of float
         Height and width in xy pixels, z stretched by the anisotropy.
+    start : int
+        Index into ``positions`` of the plane to begin with.
     """
 
     axis: str
@@ -57,11 +66,7 @@ class View:
     grey: tuple[str, ...]
     lines: tuple[str, ...]
     shown: tuple[float, float]
-
-    @property
-    def middle(self) -> int:
-        """Index into ``positions`` that is nearest to the middle of the volume."""
-        return int(np.abs(np.array(self.positions) - self.length // 2).argmin())
+    start: int = 0
 
 
 def make_views(
@@ -79,11 +84,12 @@ def make_views(
     Returns
     -------
     views : list of View
-        XY, ZY, XZ of a stack; one of an image. Few enough pixels for a page below 5 MB.
+        XY, ZY, XZ of a stack, which begin where most is to be seen; one of an image. Few enough
+        pixels for a page below 5 MB.
     projection : View or None
         Maximum along z of a stack.
     """
-    window = _window(pixels)
+    window = _window(pixels, masks)
     if pixels.ndim == 2:
         return [_single(pixels, masks, window)], None
     depth, height, width = pixels.shape
@@ -96,8 +102,9 @@ def make_views(
         "x": ((factor, along), (float(height), thick)),
         "y": ((along, factor), (thick, float(width))),
     }
+    counts = dict(zip("zyx", count_along(masks), strict=True))
     views = [
-        _across(pixels, masks, axis, factors, grow, shown, window)
+        _across(pixels, masks, axis, factors, grow, shown, window, counts[axis])
         for axis, (factors, shown) in shapes.items()
     ]
     return views, _single(pixels.max(axis=0), masks.max(axis=0), window)
@@ -111,25 +118,27 @@ def _across(
     grow: int,
     shown: tuple[float, float],
     window: tuple[float, float],
+    counts: NDArray[np.int64],
 ) -> View:
-    """Return planes across an axis; ``grow`` repeats z where it is an axis of the pictures."""
+    """Return planes across an axis; ``grow`` repeats z where it is an axis of the outlines."""
     index = "zyx".index(axis)
     length = pixels.shape[index]
     area = max(1, pixels.size // length // (factors[0] * factors[1]))
-    fits = BUDGET // area if axis == "z" else min(SIDE_PLANES, SIDE_BUDGET // (area * grow))
+    fits = BUDGET // area if axis == "z" else min(SIDE_PLANES, SIDE_BUDGET // area)
     positions = spread(length, max(1, fits))
     pictures = []
     for position in positions:
         plane = (slice(None),) * index + (position,)
         grey, labels = pixels[plane], masks[plane]
         if axis != "z":
-            grey, labels = grey.repeat(grow, axis=0), labels.repeat(grow, axis=0)
+            labels = labels.repeat(grow, axis=0)
         if axis == "x":  # rows y, as in XY beside it
             grey, labels = grey.T, labels.T
         pictures.append(_picture(grey, labels, factors, window))
     rows, columns = {"z": ("y", "x"), "x": ("y", "z"), "y": ("z", "x")}[axis]
     greys, lines = zip(*pictures, strict=True)
-    return View(axis, rows, columns, length, positions, greys, lines, shown)
+    start = positions.index(fullest(counts, positions))
+    return View(axis, rows, columns, length, positions, greys, lines, shown, start)
 
 
 def spread(length: int, count: int) -> tuple[int, ...]:
@@ -154,10 +163,16 @@ def _reduction(shape: Sequence[int]) -> int:
     return factor
 
 
-def _window(pixels: NDArray[Any]) -> tuple[float, float]:
-    """Return the pixel values to be shown black and white."""
-    flat = pixels.ravel()
-    low, high = np.percentile(flat[:: max(1, flat.size // SAMPLE)], (1, 99.9))
+def _window(pixels: NDArray[Any], masks: NDArray[Any]) -> tuple[float, float]:
+    """Return the pixel values to be shown black and white.
+
+    Objects that fill little of a volume lie all beyond its highest percentiles; theirs counts, too.
+    """
+    step = max(1, pixels.size // SAMPLE)
+    seen, inside = pixels.ravel()[::step], masks.ravel()[::step] != 0
+    low, high = np.percentile(seen, (1, 99.9))
+    if inside.any():
+        high = max(high, np.percentile(seen[inside], 99))
     return float(low), float(high)
 
 
@@ -167,7 +182,10 @@ def _picture(
     factors: tuple[int, int],
     window: tuple[float, float],
 ) -> tuple[str, str]:
-    """Return a plane and its outlines as data URIs, each block of ``factors`` pixels one pixel."""
+    """Return a plane and its outlines as data URIs, each block of ``factors`` pixels one pixel.
+
+    Labels may be finer than the plane.
+    """
     from imagecodecs import jpeg_encode, png_encode
 
     low, high = window
@@ -175,12 +193,12 @@ def _picture(
     bright = np.clip((mean - low) / max(high - low, 1e-12), 0, 1) ** GAMMA
     grey = np.ascontiguousarray(255 * bright + 0.5, np.uint8)
     places = [
-        np.minimum(np.arange(count) * factor + factor // 2, size - 1)
-        for count, factor, size in zip(grey.shape, factors, plane.shape, strict=True)
+        np.minimum(np.arange(0, size, factor) + factor // 2, size - 1)
+        for factor, size in zip(factors, labels.shape, strict=True)
     ]
     seen = labels[np.ix_(*places)]
     edge = find_edges(seen)
-    lines = np.zeros((*grey.shape, 4), np.uint8)
+    lines = np.zeros((*seen.shape, 4), np.uint8)
     lines[edge, :3] = label_colours(seen[edge])
     lines[edge, 3] = 255
     return (
