@@ -52,22 +52,28 @@ class Outcome:
         return row
 
 
-def write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write a CSV with a row per input.
+def tabulate(outcomes: Sequence[Outcome], summary: Path | None = None) -> list[dict[str, Any]]:
+    """Return a row per input.
 
-    An input that was skipped keeps the figures that the summary had for it before.
+    An input that was skipped keeps the figures that ``summary``, a file of `write_summary`, has for it
+    from before.
+    """
+    before = _figures(summary) if summary is not None else {}
+    return [
+        outcome.row
+        | (before.get(str(outcome.job.image), {}) if outcome.status == "skipped" else {})
+        for outcome in outcomes
+    ]
+
+
+def write_summary(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the rows of `tabulate` as CSV.
 
     Raises
     ------
     OutputError
         If the file cannot be written.
     """
-    before = _figures(path)
-    rows = [
-        outcome.row
-        | (before.get(str(outcome.job.image), {}) if outcome.status == "skipped" else {})
-        for outcome in outcomes
-    ]
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -85,7 +91,9 @@ def _figures(path: Path) -> dict[str, dict[str, str]]:
         return {row["input"]: {name: row[name] for name in FIGURES} for row in reader}
 
 
-def write_index_page(report: Path, outcomes: Sequence[Outcome]) -> None:
+def write_index_page(
+    report: Path, outcomes: Sequence[Outcome], rows: Sequence[dict[str, Any]]
+) -> None:
     """Write ``index.html`` with a row per input and links to the reports.
 
     Parameters
@@ -93,6 +101,8 @@ def write_index_page(report: Path, outcomes: Sequence[Outcome]) -> None:
     report : Path
         The reports' folder, or a file in it.
     outcomes : sequence of Outcome
+    rows : sequence of dict
+        Of `tabulate`.
 
     Raises
     ------
@@ -102,9 +112,9 @@ def write_index_page(report: Path, outcomes: Sequence[Outcome]) -> None:
     from fcp_runtime.outputs.report.page import write_index
 
     folder = report if report.is_dir() else report.parent
-    rows = []
-    for outcome in outcomes:
+    lines = []
+    for outcome, row in zip(outcomes, rows, strict=True):
         page = next(path for path in outcome.job.targets["report"] if path.parent == folder)
         link = quote(page.name) if outcome.status != "failed" and page.is_file() else ""
-        rows.append({**{name: str(value) for name, value in outcome.row.items()}, "link": link})
-    write_index(folder / "index.html", rows)
+        lines.append({**{name: str(value) for name, value in row.items()}, "link": link})
+    write_index(folder / "index.html", lines)

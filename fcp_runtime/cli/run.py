@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fcp_runtime.cli.batch import Outcome, write_index_page, write_summary
+from fcp_runtime.cli.batch import Outcome, tabulate, write_index_page, write_summary
 from fcp_runtime.cli.common import command_line, say_error
 from fcp_runtime.cli.jobs import check_folder, expand, plan_jobs
 from fcp_runtime.errors import FcpError
@@ -27,7 +27,7 @@ NAME = "fcp-run"
 DEFAULTS = Settings()
 
 TARGETS = {
-    "preview": "PNG with outlines over the middle planes.",
+    "preview": "PNG with outlines; of a stack, over the planes with most nuclei.",
     "table": "Measurements of every object, .csv or .parquet; repeat it for both.",
     "graph": "Cell graph, .graphml, .npz (torch-geometric) or .csv; may be repeated, too.",
     "graph_picture": "PNG of the cell graph over the projection.",
@@ -185,10 +185,11 @@ def main(
             outcomes.append(attempt(job, task, skip_existing=skip_existing))
             show(outcomes[-1], as_json=as_json, quiet=len(jobs) == 1)
     finally:  # interrupted too: the summary says how far it came
+        rows = tabulate(outcomes, summary)
         if summary is not None:
-            write_summary(summary, outcomes)
+            write_summary(summary, rows)
         for report in targets.get("report", ()) if len(jobs) > 1 else ():
-            write_index_page(report, outcomes)
+            write_index_page(report, outcomes, rows)
     failed = [outcome.error for outcome in outcomes if outcome.error is not None]
     if len(jobs) == 1 and failed:
         raise failed[0]

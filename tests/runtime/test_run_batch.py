@@ -101,6 +101,19 @@ def test_a_skipped_image_keeps_its_figures_in_the_summary(folders, tmp_path):
     assert second[:2] == first[:2]
 
 
+def test_a_skipped_image_keeps_its_figures_on_the_index_page(folders, tmp_path):
+    inputs, results = folders
+    again = (inputs, "-o", results, "--diameter", 18, "--report", results)
+    again = (*again, "--skip-existing", "--summary", tmp_path / "batch.csv")
+    assert run(*again).exit_code == 0
+    first = (results / "index.html").read_text(encoding="utf-8")
+    assert run(*again).exit_code == 0
+    second = (results / "index.html").read_text(encoding="utf-8")
+    assert first.count("<td>done</td>") == second.count("<td>skipped</td>") == 3
+    rows = [re.findall("<tr.*?</tr>", page) for page in (first, second)]
+    assert [row.replace("done", "skipped") for row in rows[0]] == rows[1]
+
+
 def test_another_table_of_the_summarys_name_is_replaced(folders, tmp_path):
     inputs, results = folders
     summary = tmp_path / "batch.csv"
