@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BIG = 2**32 - 2**25
 """Classic TIFF, and so ImageJ's, addresses 4 GiB; the margin is for its headers."""
 
-HUES = np.array((0.0, 4.0, 2.0))
+HUES = np.array((0.0, 4.0, 2.0), np.float32)
 """Where red, green and blue begin to fade on the circle of six colours."""
 
 

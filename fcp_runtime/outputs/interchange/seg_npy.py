@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fcp_runtime.fields import VIEWS_PER_FLOW, VIEWS_PER_LOGIT, Fields
+from fcp_runtime.fields import (
+    FLOW_SCALE,
+    LOGIT_SCALE,
+    VIEWS_PER_FLOW,
+    VIEWS_PER_LOGIT,
+    Fields,
+)
 from fcp_runtime.io.atomic import replacing
 from fcp_runtime.outputs.interchange.flows import flow_colours
 from fcp_runtime.outputs.voxel_sums import as_labels
@@ -80,21 +86,21 @@ def seg_dictionary(
         ``est_diam``; ``settings`` (ours).
     """
     labels = as_labels(masks)
-    border = np.stack([_border(plane) for plane in labels])
     count = int(labels.max(initial=0))
     dtype = np.uint16 if count < 2**16 - 1 else np.uint32
-    flow = fields.float_flow() * np.float32(STEPS * VIEWS_PER_FLOW[fields.ndim])
-    logit = fields.float_logit() * np.float32(VIEWS_PER_LOGIT[fields.ndim])
-    values = np.concatenate((flow, logit[None]))
+    outlines = np.empty(labels.shape, dtype)
+    for z, plane in enumerate(labels):
+        outlines[z] = plane * _border(plane)
+    values = _network_values(fields)
     return {
-        "outlines": (labels * border).reshape(masks.shape).astype(dtype),
+        "outlines": outlines.reshape(masks.shape),
         "masks": masks.astype(dtype),
         "chan_choose": [0, 0],
         "ismanual": np.zeros(count, bool),
         "filename": os.fspath(image),
         "flows": [
             flow_colours(fields),
-            _stretched(logit),
+            _stretched(fields.logit),
             np.zeros((*fields.shape, 3), np.uint8) if masks.ndim == 2 else _along_z(fields),
             [],
             values[:, 0] if masks.ndim == 2 else values,
@@ -114,12 +120,27 @@ def _border(plane: NDArray[Any]) -> NDArray[np.bool_]:
     return ~inner & (plane > 0)
 
 
-def _stretched(logit: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _network_values(fields: Fields) -> NDArray[np.float32]:
+    """Return flow and logit in Cellpose's numbers, (D + 1, Z, Y, X)."""
+    values = np.empty((fields.ndim + 1, *fields.shape), np.float32)
+    flow = np.float32(STEPS * VIEWS_PER_FLOW[fields.ndim] / FLOW_SCALE)
+    logit = np.float32(VIEWS_PER_LOGIT[fields.ndim] / LOGIT_SCALE)
+    np.multiply(fields.flow, flow, out=values[:-1])
+    np.multiply(fields.logit, logit, out=values[-1])
+    return values
+
+
+def _stretched(logit: NDArray[np.int16]) -> NDArray[np.uint8]:
     """Return the logit from its percentile 1 (0) to its percentile 99 (255)."""
-    low, high = np.percentile(logit, (1, 99))
-    grey: NDArray[np.uint8] = (np.clip((logit - low) / max(high - low, 1e-9), 0, 1) * 255).astype(
-        np.uint8
-    )
+    numbers = np.arange(2**16, dtype=np.uint16).view(np.int16)
+    counts = np.zeros(2**16, np.int64)
+    for plane in logit:
+        counts += np.bincount(plane.view(np.uint16).ravel(), minlength=2**16)
+    order = np.argsort(numbers)
+    below = np.cumsum(counts[order])
+    low, high = numbers[order][np.searchsorted(below, (0.01 * logit.size, 0.99 * logit.size))]
+    part = (numbers - np.float64(low)) / max(float(high) - float(low), 1e-9)
+    grey: NDArray[np.uint8] = (np.clip(part, 0, 1) * 255).astype(np.uint8)[logit.view(np.uint16)]
     return grey
 
 
@@ -127,6 +148,8 @@ def _along_z(fields: Fields) -> NDArray[np.uint8]:
     """Return the z flow, 127 where there is none; zeros where the fields have no z."""
     if fields.ndim == 2:
         return np.zeros(fields.shape, np.uint8)
-    part = fields.float_flow()[0]
-    grey: NDArray[np.uint8] = np.clip(np.rint(part * 127 + 127), 0, 255).astype(np.uint8)
+    grey = np.empty(fields.shape, np.uint8)
+    for z, plane in enumerate(fields.flow[0]):
+        part = plane * np.float32(127 / FLOW_SCALE) + np.float32(127)
+        grey[z] = np.clip(np.rint(part), 0, 255)
     return grey
