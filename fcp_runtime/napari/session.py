@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from fcp_runtime.errors import SettingsError
+from fcp_runtime.masks.reconstruct import Followed, finish, follow
 from fcp_runtime.outputs.measurements import measure
 from fcp_runtime.segmentation import Prediction, Segmentation
-from fcp_runtime.segmenter import Segmenter, reconstruct, smallest_object
+from fcp_runtime.segmenter import Segmenter, smallest_object
 from fcp_runtime.settings import Settings
-from fcp_runtime.workers import Progress, silent
+from fcp_runtime.workers import Progress, Workers, silent
 
 if TYPE_CHECKING:
+    from fcp_runtime.fields import Fields
     from fcp_runtime.io.volume import Volume
     from fcp_runtime.outputs.table import Table
     from fcp_runtime.settings import Options
@@ -45,6 +47,7 @@ class Session:
         self._threads = threads
         self._segmenter: Segmenter | None = None
         self._seen: tuple[Volume, Prediction] | None = None
+        self._followed: tuple[Fields, float, Followed] | None = None
 
     @property
     def ready(self) -> bool:
@@ -94,7 +97,8 @@ class Session:
         """Make masks from the fields that are kept.
 
         They are those that a segmentation with the settings of the result makes: an estimated
-        diameter stays what it was.
+        diameter stays what it was. Only another ``cellprob_threshold`` has the flow followed anew:
+        the paths are kept, too.
 
         Raises
         ------
@@ -107,9 +111,16 @@ class Session:
         settings = replace(found.settings, **asdict(thresholds))
         if found.fields is None:
             return Segmentation(np.zeros(found.shape, np.uint16), settings, found.timings)
-        if settings.min_size is None:
-            settings = replace(settings, min_size=smallest_object(settings))
-        masks = reconstruct(found.fields, settings, self._segmenter.workers, progress)
+        least = smallest_object(settings) if settings.min_size is None else settings.min_size
+        settings = replace(settings, min_size=least)
+        workers = self._segmenter.workers
+        masks = finish(
+            self._paths(found.fields, settings, workers, progress),
+            flow_threshold=settings.flow_threshold,
+            min_size=least,
+            stitch_threshold=settings.stitch_threshold if settings.mode == "stitch" else None,
+            workers=workers,
+        )
         return Segmentation(masks.reshape(found.shape), settings, found.timings)
 
     def measure(self, result: Segmentation) -> Table:
@@ -124,6 +135,28 @@ class Session:
             anisotropy=result.settings.anisotropy,
             workers=self._segmenter.workers,
         )
+
+    def _paths(
+        self, fields: Fields, settings: Settings, workers: Workers, progress: Progress
+    ) -> Followed:
+        """Follow the flow, unless the paths of these fields at this threshold are known."""
+        threshold = settings.cellprob_threshold
+        if self._followed is not None:
+            of, at, followed = self._followed
+            if of is fields and at == threshold:
+                return followed
+        self._followed = None  # its memory first
+        followed = follow(
+            fields,
+            cellprob_threshold=threshold,
+            niter=settings.niter or 1,  # filled in by the prediction, as is the anisotropy
+            anisotropy=settings.anisotropy or 1.0,
+            resize_factor=settings.resize_factor,
+            workers=workers,
+            progress=progress,
+        )
+        self._followed = (fields, threshold, followed)
+        return followed
 
     def _load(self, model: str) -> Segmenter:
         if self._segmenter is None or self._segmenter.model != model:

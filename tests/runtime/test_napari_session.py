@@ -54,6 +54,24 @@ def test_masks_made_again_are_those_of_a_full_run(mode, thresholds):
     assert again.settings == full.settings
 
 
+@pytest.mark.parametrize("mode", ["3d", "stitch", "2d"])
+def test_only_another_cellprob_threshold_follows_the_flow_anew(mode):
+    session = Session(threads=2)
+    session.segment(VOLUME, "v3", Thresholds(), mode=mode, diameter=20.0)
+
+    def stages(*thresholds):
+        seen = []
+        session.again(Thresholds(*thresholds), lambda stage, done, total: seen.append(stage))
+        return set(seen)
+
+    assert stages(0.0, 0.3) == stages(0.0, 0.3, 900) == stages() == set()
+    assert stages(0.5) == {"integrate"}
+    other = Volume(PHANTOM.image[:, ::-1].copy(), PHANTOM.voxel_um, "other")
+    found = session.segment(other, "v3", Thresholds(0.5), mode=mode, diameter=20.0)
+    fresh = Segmenter("v3").segment(other, mode=mode, diameter=20.0, cellprob_threshold=0.5)
+    assert np.array_equal(found.masks, fresh.masks)
+
+
 def test_measurements_are_of_the_image_that_was_segmented(session):
     result = session.again(Thresholds())
     table = session.measure(result)
