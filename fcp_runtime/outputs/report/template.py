@@ -36,6 +36,7 @@ th, td { text-align: left; padding: 3px 10px 3px 0; border-bottom: 1px solid #e3
   vertical-align: top; }
 th { font-weight: 500; color: #55606f; white-space: nowrap; }
 .long { overflow-wrap: anywhere; }
+td.long { min-width: 13em; }
 td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .failed td { color: #a3271b; }
 footer { margin: 28px 0; color: #6a7482; font-size: 13px; }
