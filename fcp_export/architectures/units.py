@@ -9,9 +9,14 @@ Source: Stringer et al. 2021 (Cellpose, methods); thesis, sections 3.3.1 to 3.3.
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, pixel_shuffle
+from torch.nn.functional import linear
+
+from fcp_export.architectures.active import active_depthwise
 
 
 class SeparableConv2d(nn.Module):
@@ -33,6 +38,29 @@ class SeparableConv2d(nn.Module):
         return self.pointwise(self.depthwise(x))  # type: ignore[no-any-return]
 
 
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return a pointwise convolution as the matrix product that it is with channels last.
+
+    In one thread torch's convolution would copy the map to channels first and back.
+    """
+    return linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+
+
+class ActiveConv(nn.Sequential):
+    """Batch norm, ReLU (or none) and a separable convolution; in training few passes over memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, H, W)."""
+        if not self.training:
+            out: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+            return out
+        norm: Any = self[0]
+        conv: Any = self[-1]
+        floor = 0.0 if len(self) == 3 else -math.inf
+        mixed = active_depthwise(x, norm, conv.depthwise, floor)
+        return _product(mixed, conv.pointwise.weight[:, :, 0, 0], conv.pointwise.bias)
+
+
 class SeparableConvTranspose2d(nn.Module):
     """Transposed 2x2 convolution per channel, then a pointwise one (thesis, section 3.3.5).
 
@@ -52,11 +80,14 @@ class SeparableConvTranspose2d(nn.Module):
             return self.pointwise(self.depthwise(x))  # type: ignore[no-any-return]
         mix = self.pointwise.weight[:, :, 0, 0]
         spread = self.depthwise.weight[:, 0].permute(1, 2, 0)
-        weight = (mix[:, None, None] * spread).reshape(-1, mix.shape[1], 1, 1)
+        weight = (spread[:, :, None] * mix).reshape(-1, mix.shape[1])
         assert self.depthwise.bias is not None  # noqa: S101
         assert self.pointwise.bias is not None  # noqa: S101
         bias = mix @ self.depthwise.bias + self.pointwise.bias
-        return pixel_shuffle(conv2d(x, weight, bias.repeat_interleave(4)), 2)
+        count, _, height, width = x.shape
+        blocks = linear(x.permute(0, 2, 3, 1), weight, bias.repeat(4))
+        blocks = blocks.reshape(count, height, width, 2, 2, -1).transpose(2, 3)
+        return blocks.reshape(count, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
 
 
 def convolution(
@@ -80,7 +111,8 @@ def bn_relu_conv(
     inputs: int, outputs: int, kernel_size: int, *, separable: bool, dilation: int = 1
 ) -> nn.Sequential:
     """Return the unit of Cellpose: batch norm, ReLU, convolution."""
-    return nn.Sequential(
+    unit = ActiveConv if separable else nn.Sequential
+    return unit(
         nn.BatchNorm2d(inputs, eps=1e-5, momentum=0.05),
         nn.ReLU(inplace=True),
         convolution(inputs, outputs, kernel_size, separable=separable, dilation=dilation),
@@ -89,7 +121,8 @@ def bn_relu_conv(
 
 def projection(inputs: int, outputs: int, *, separable: bool) -> nn.Sequential:
     """Return the residual projection: batch norm, 1x1 convolution."""
-    return nn.Sequential(
+    unit = ActiveConv if separable else nn.Sequential
+    return unit(
         nn.BatchNorm2d(inputs, eps=1e-5, momentum=0.05),
         convolution(inputs, outputs, 1, separable=separable),
     )
