@@ -129,6 +129,7 @@ class _Schedule:
         """Do a view, or the groups that begin with one of the slices ``only``."""
         for phase in sweep.phases():
             bands = [item for item in phase if only is None or item[0].number in only]
+            bands.sort(key=lambda item: -sweep.tiles(item[0]))  # so that threads end together
             before, total, progress = self.done, self.total, self.progress
             self.workers.map(
                 sweep.work, bands, stage="network", progress=_after(before, total, progress)
@@ -167,16 +168,28 @@ class _Sweep:
         self.part, self.lines, self.network = part, lines, network
         self.fields, self.grid = fields, part.rows.grid
         self.empty_logit = np.float32(empty_logit or 0.0)
-        self.row_taps = [part.rows.tile_taps(n) for n in range(self.grid.count)]
+        groups = part.groups()
+        self.row_taps = {
+            thickness: [self._lines(band, thickness) for band in range(self.grid.count)]
+            for thickness in {group.thickness for group in groups}
+        }
         self.col_taps = [_from_left(part.cols.tile_taps(n)) for n in range(part.cols.grid.count)]
         self.row_weights, self.col_weights = self.grid.weights(), part.cols.grid.weights()
         self.row_parts = [part.rows.part(n) for n in range(self.grid.count)]
-        groups = part.groups()
         levels = [intensities[g.plane if part.view.normal == 0 else 0] for g in groups]
         self.levels = {g: level for g, level in zip(groups, levels, strict=True) if level}
         self.shares = {group: part.share(group) for group in self.levels}
         self.waiting = {group: Waiting(self.grid.count) for group in self.levels}
         self.chosen: NDArray[np.bool_] | None = None
+
+    def _lines(self, band: int, thickness: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the taps of a band's rows: lines of the volume from a group's first, and weights."""
+        rows, view = self.part.rows.tile_taps(band), self.part.view
+        runs = view.runs(self.fields.shape[1], 0, 1, 0, 1)
+        lines = rows.index.astype(np.int64) * runs.step
+        if view.normal == 2:
+            return lines, rows.weight
+        return thick_taps(lines, rows.weight, thickness, runs.apart)
 
     def phases(self) -> list[list[tuple[Group, int]]]:
         """Return the work, (slices, band), in phases that follow each other.
@@ -197,6 +210,12 @@ class _Sweep:
         """Restrict the work to tiles over what has been seen (`occupancy`), or to none."""
         self.chosen = None if seen is None else tiles_over(seen, self.part)
 
+    def tiles(self, group: Group) -> int:
+        """Return how many tiles of a group the network looks at."""
+        if self.chosen is None:
+            return group.slices * self.grid.count * self.part.cols.grid.count
+        return int(np.count_nonzero(self.chosen[group.number : group.number + group.slices]))
+
     def work(self, item: tuple[Group, int]) -> None:
         """Do one band, and write the rows of the volume that are complete with it."""
         group, band = item
@@ -210,20 +229,20 @@ class _Sweep:
     def _band(self, group: Group, band: int) -> NDArray[np.float32]:
         """Return the network's output on a band, weighted and blended, (G, 3, H, columns)."""
         cols, edge = self.part.cols.grid, self.grid.edge
-        strip = np.zeros((group.slices, 3, edge, cols.length), np.float32)
+        strip = np.empty((group.slices, 3, edge, cols.length), np.float32)
         tiles = np.empty((group.slices, 1, 1, edge, cols.edge), np.float32)
         nothing = np.zeros((3, edge, cols.edge), np.float32)
         nothing[2] = self.empty_logit
-        weighted = np.empty_like(nothing)
         for tile in range(cols.count):
             wanted = [self._wanted(group.number + g, band, tile) for g in range(group.slices)]
             if any(wanted):
                 self._gather(group, band, tile, tiles)
             begin, end = tile * cols.stride, min(tile * cols.stride + cols.edge, cols.length)
             weight = np.outer(self.row_weights[band], self.col_weights[tile])
+            shared = cols.seam if tile else 0
             for one, target, look in zip(tiles, strip, wanted, strict=True):
                 output = self.network(one) if look else nothing
-                blend(output, weight, begin, end, weighted, target)
+                blend(output, weight, shared, begin, end, target)
         return strip
 
     def _wanted(self, slice_: int, band: int, tile: int) -> bool:
@@ -233,20 +252,16 @@ class _Sweep:
         """Sample a tile of each slice."""
         view, thickness, level = self.part.view, group.thickness, self.levels[group]
         left, span, cols = self.col_taps[tile]
-        rows = self.row_taps[band]
         runs = view.runs(self.fields.shape[1], group.plane, group.planes, left, span)
         scratch = np.empty((runs.count, runs.length), np.float32)
-        lines = runs.base + rows.index.astype(np.int64) * runs.step
+        lines, row_weight = self.row_taps[thickness][band]
         if view.normal == 2:  # the planes of a slice lie side by side in the runs
             index = cols.index * np.uint32(runs.length)
             cols = Taps(*thick_taps(index, cols.weight, thickness, 1))
-            row_weight = rows.weight
-        else:
-            lines, row_weight = thick_taps(lines, rows.weight, thickness, runs.apart)
         gather(
             self.lines,
             runs.start,
-            lines,
+            lines + runs.base,
             row_weight,
             cols.index,
             cols.weight,

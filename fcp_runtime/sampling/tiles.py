@@ -171,14 +171,14 @@ def gather(
 def blend(
     output: NDArray[np.float32],
     weight: NDArray[np.float32],
+    shared: int,
     begin: int,
     end: int,
-    scratch: NDArray[np.float32],
     strip: NDArray[np.float32],
 ) -> None:
-    """Add the weighted output of a tile to columns ``begin`` to ``end`` of its band.
+    """Put the weighted output of a tile on columns ``begin`` to ``end`` of its band.
 
-    Two passes of numpy are as quick as a kernel here, and need not be compiled.
+    One pass of numpy is as quick as a kernel here, and need not be compiled.
 
     Parameters
     ----------
@@ -186,14 +186,19 @@ def blend(
         Network output; columns past ``end`` are dropped.
     weight : ndarray of float32, shape (H, W)
         Weights of its pixels.
-    scratch : ndarray of float32, shape (3, H, W)
-        Overwritten.
+    shared : int
+        So many columns from ``begin`` hold a share of the tile before, to which this one's is
+        added; what the others hold is overwritten.
+    begin, end : int
+        Where the tile lies.
     strip : ndarray of float32, shape (3, H, N)
         Changed in place.
     """
-    np.multiply(output, weight, out=scratch)
-    target = strip[:, :, begin:end]
-    np.add(target, scratch[:, :, : end - begin], out=target)
+    width = end - begin
+    shared = min(shared, width)
+    own = strip[:, :, begin + shared : end]
+    np.multiply(output[:, :, shared:width], weight[:, shared:width], out=own)
+    strip[:, :, begin : begin + shared] += output[:, :, :shared] * weight[:, :shared]
 
 
 @kernel

@@ -99,14 +99,16 @@ def test_a_small_range_on_a_high_background_keeps_its_digits():
     np.testing.assert_array_equal(tiles[0], lines - np.float32(1e6))
 
 
-def test_blend_adds_the_weighted_columns_that_fit():
+def test_blend_adds_where_the_tile_before_has_a_share_and_drops_what_does_not_fit():
     rng = np.random.default_rng(0)
     output, strip = rng.random((3, 8, 16), np.float32), rng.random((3, 8, 30), np.float32)
     down, across = rng.random(8, np.float32), rng.random(16, np.float32)
-    expected = strip.copy()
-    expected[:, :, 20:30] += (output * down[:, None] * across)[:, :, :10]
-    blend(output, np.outer(down, across), 20, 30, np.empty_like(output), strip)
-    np.testing.assert_allclose(strip, expected, rtol=1e-6)
+    for shared in (0, 4, 10, 12):
+        found, expected = strip.copy(), strip.copy()
+        expected[:, :, 20 + min(shared, 10) : 30] = 0
+        expected[:, :, 20:30] += (output * down[:, None] * across)[:, :, :10]
+        blend(output, np.outer(down, across), shared, 20, 30, found)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def add(strip, factor, field):
