@@ -63,6 +63,11 @@ class Kernel:
         weight = self.weight * affine.scale[:, None, None, None]
         return replace(self, weight=weight, bias=self.bias * affine.scale + affine.offset)
 
+    def scaled(self, scale: Array) -> Kernel:
+        """Return this convolution with a scale before it."""
+        by = scale[:, None, None, None] if self.depthwise else scale[:, None, None]
+        return replace(self, weight=self.weight * by)
+
     def after(self, affine: Affine) -> Kernel:
         """Return this pointwise convolution with a scale and an offset before it.
 
@@ -126,17 +131,26 @@ def shifting(affine: Affine) -> Kernel:
     return Kernel(affine.scale[:, None, None, None], affine.offset, depthwise=True)
 
 
-def kernels(module: nn.Module) -> list[Kernel]:
+def kernels(module: nn.Module, scale: Array | None = None) -> list[Kernel]:
     """Return a convolution as the kernels to apply in turn: one, or depthwise and pointwise.
 
     A separable 1x1 convolution is one, because its depthwise part is a scale and an offset.
+
+    Parameters
+    ----------
+    module : Conv2d or SeparableConv2d
+    scale : ndarray, optional
+        For each channel of the input a factor that the first kernel is to apply.
     """
     if isinstance(module, SeparableConv2d):
         first, second = _kernel(module.depthwise), _kernel(module.pointwise)
         if first.weight.shape[2] == 1:
-            return [second.after(Affine(first.weight[:, 0, 0, 0], first.bias))]
-        return [first, second]
-    return [_kernel(module)]
+            found = [second.after(Affine(first.weight[:, 0, 0, 0], first.bias))]
+        else:
+            found = [first, second]
+    else:
+        found = [_kernel(module)]
+    return found if scale is None else [found[0].scaled(scale), *found[1:]]
 
 
 def dense(module: nn.Module) -> Kernel:

@@ -23,6 +23,12 @@ IR_VERSION = 8
 DEEPEST = 3
 """Level of the smallest maps: an eighth of the input's height and width."""
 
+MANY = 128
+"""Channels from which one large matrix product and a pass over memory beat a product for each row."""
+
+ROWS = 4
+"""Neighbouring rows that the head's convolution counts as channels."""
+
 
 @dataclass(frozen=True)
 class Map:
@@ -75,13 +81,13 @@ class GraphWriter:
         ----------
         scale, offset : ndarray, shape (C,)
         """
+        image = "image"
         factor = np.where(np.arange(len(scale)) == 0, scale, 0)
-        names = [
-            self.constant("image.scale", factor[:, None, None]),
-            self.constant("image.offset", offset[:, None, None]),
-        ]
-        self.operator("Mul", ["image", names[0]], "image.scaled")
-        self.operator("Add", ["image.scaled", names[1]], "image.shifted")
+        if (factor != 1).any():
+            factors = self.constant("image.scale", factor[:, None, None])
+            image = self.operator("Mul", [image, factors], "image.scaled")
+        summand = self.constant("image.offset", offset[:, None, None])
+        self.operator("Add", [image, summand], "image.shifted")
         self.operator("Relu", ["image.shifted"], "image.active")
         return self.shaped("image.active", len(scale), 0)
 
@@ -117,6 +123,37 @@ class GraphWriter:
         self.operator("MaxPool", [x.name], name, kernel_shape=[2, 2], strides=[2, 2])
         return self.shaped(name, x.channels, x.level + 1)
 
+    def relu(self, x: Map, name: str) -> Map:
+        """Write a ReLU by itself."""
+        return self.shaped(self.operator("Relu", [x.name], name), x.channels, x.level)
+
+    def head(self, x: Map, kernel: Kernel, name: str) -> Map:
+        """Write a pointwise convolution to few channels.
+
+        onnxruntime fills up the outputs of a convolution to 16 channels. If neighbouring rows count
+        as channels, most of them are of use: less is written, and rows are put in order as a whole.
+        """
+        outputs = len(kernel.bias)
+        weight = np.zeros((outputs, ROWS, x.channels, ROWS, 1))
+        for row in range(ROWS):
+            weight[:, row, :, row] = kernel.weight[:, :, 0]
+        factors = [
+            self.constant(f"{name}.weight", weight.reshape(-1, x.channels, ROWS, 1)),
+            self.constant(f"{name}.bias", np.repeat(kernel.bias, ROWS)),
+        ]
+        edges = [ROWS, 1]
+        self.operator(
+            "Conv", [x.name, *factors], f"{name}.fours", kernel_shape=edges, strides=edges
+        )
+        self.operator("Shape", [f"{name}.fours"], f"{name}.size", start=2)
+        form = [self.integers(0, outputs, ROWS), f"{name}.size"]
+        self.operator("Concat", form, f"{name}.form", axis=0)
+        self.operator("Reshape", [f"{name}.fours", f"{name}.form"], f"{name}.apart")
+        self.operator("Transpose", [f"{name}.apart"], f"{name}.rows", perm=[0, 1, 3, 2, 4])
+        self.operator("Concat", [self.integers(0, outputs), "size0"], f"{name}.whole", axis=0)
+        self.operator("Reshape", [f"{name}.rows", f"{name}.whole"], name)
+        return self.shaped(name, outputs, x.level)
+
     def enlarged(self, x: Map, level: int, name: str) -> Map:
         """Write nearest-neighbour enlargement to a finer level."""
         factor = 2 ** (x.level - level)
@@ -146,22 +183,42 @@ class GraphWriter:
             Numbers (N, 4 O) to add, by row parity, column parity and channel.
         """
         level, channels = x.level - 1, up.weight.shape[2]
-        matrices = up.weight.transpose(0, 3, 1, 2).reshape(2, x.channels, 2 * channels)
         self.operator("Transpose", [x.name], f"{name}.last", perm=[0, 2, 3, 1])
+        pairs = self._few if x.channels < MANY else self._many
+        size = [self.integers(0), f"size{level}", self.integers(channels)]
+        self.operator("Concat", size, f"{name}.form", axis=0)
+        self.operator("Reshape", [pairs(up, name, style), f"{name}.form"], f"{name}.pixels")
+        self.operator("Transpose", [f"{name}.pixels"], name, perm=[0, 3, 1, 2])
+        return self.shaped(name, channels, level)
+
+    def _few(self, up: Doubling, name: str, style: str | None) -> str:
+        """Write a product for each row of the finer level, (N, h, 2, w, 2 O)."""
+        _, _, outputs, inputs = up.weight.shape
+        matrices = up.weight.transpose(0, 3, 1, 2).reshape(2, inputs, 2 * outputs)
         self.operator("Unsqueeze", [f"{name}.last", self.integers(2)], f"{name}.rows")
         factors = [f"{name}.rows", self.constant(f"{name}.weight", matrices)]
         pairs = self.operator("MatMul", factors, f"{name}.pairs")
-        if style is not None:  # spread along a row, so that the sum runs over long stretches
-            form = self.integers(-1, 1, 2, 1, 2 * channels)
-            self.operator("Reshape", [style, form], f"{name}.block")
-            self.operator("Shape", [pairs], f"{name}.row", start=2)
-            self.operator("Expand", [f"{name}.block", f"{name}.row"], f"{name}.style")
-            pairs = self.operator("Add", [pairs, f"{name}.style"], f"{name}.styled")
-        size = [self.integers(0), f"size{level}", self.integers(channels)]
-        self.operator("Concat", size, f"{name}.form", axis=0)
-        self.operator("Reshape", [pairs, f"{name}.form"], f"{name}.pixels")
-        self.operator("Transpose", [f"{name}.pixels"], name, perm=[0, 3, 1, 2])
-        return self.shaped(name, channels, level)
+        if style is None:
+            return pairs
+        # spread along a row, so that the sum runs over long stretches
+        form = self.integers(-1, 1, 2, 1, 2 * outputs)
+        self.operator("Reshape", [style, form], f"{name}.block")
+        self.operator("Shape", [pairs], f"{name}.row", start=2)
+        self.operator("Expand", [f"{name}.block", f"{name}.row"], f"{name}.style")
+        return self.operator("Add", [pairs, f"{name}.style"], f"{name}.styled")
+
+    def _many(self, up: Doubling, name: str, style: str | None) -> str:
+        """Write one product for all pixels, and move its halves into rows, (N, h, 2, w, 2 O)."""
+        _, _, outputs, inputs = up.weight.shape
+        matrix = up.weight.transpose(3, 0, 1, 2).reshape(inputs, 4 * outputs)
+        factors = [f"{name}.last", self.constant(f"{name}.weight", matrix)]
+        fours = self.operator("MatMul", factors, f"{name}.fours")
+        if style is not None:
+            form = self.integers(-1, 1, 1, 4 * outputs)
+            self.operator("Reshape", [style, form], f"{name}.style")
+            fours = self.operator("Add", [fours, f"{name}.style"], f"{name}.styled")
+        self.operator("Reshape", [fours, self.integers(0, 0, 0, 2, -1)], f"{name}.halves")
+        return self.operator("Transpose", [f"{name}.halves"], f"{name}.pairs", perm=[0, 1, 3, 2, 4])
 
     def style(self, deepest: Map) -> str:
         """Write the style vector of `units.style_vector`; return its name, (N, channels)."""

@@ -7,7 +7,9 @@ layout; hence
 - a batch norm is folded into the convolution before it, or is a depthwise convolution itself;
 - the style, one number a channel, is a small constant map enlarged and added inside a convolution;
 - 1x1 parts multiply with what is linear around them, and run before an enlargement, not after;
-- the first separable convolution, of one channel, is a standard one.
+- the first separable convolution, of one channel, is a standard one;
+- a scale that can follow a ReLU goes into the convolution behind it, its offset into the one before;
+- four rows of the three outputs are twelve channels of one convolution.
 
 All of it is exact but for rounding.
 """
@@ -45,6 +47,10 @@ if TYPE_CHECKING:
     from fcp_export.architectures.units import StyleUnit
 
 
+FAR = 16.0
+"""Largest offset that is added to a map and taken away again, of a map whose numbers are about 1."""
+
+
 @dataclass(frozen=True)
 class Pending:
     """A convolution not yet written, so that what follows can still be folded into it."""
@@ -66,7 +72,7 @@ class NetworkWriter:
         self.net = net
         self.graph = GraphWriter()
         self.style = ""  # the name of the style vector, once it is written
-        self.skip_scales = skip_scales(net)
+        self.carried = carried(net)
 
     def write(self) -> GraphWriter:
         """Write encoder, style, decoder and head."""
@@ -79,7 +85,7 @@ class NetworkWriter:
         plain = self.net.spec.decoder == "plain"
         x = self._plain_decoder(maps) if plain else self._residual_decoder(maps)
         norm, conv = _parts(self.net.output)
-        self.graph.convolution(self._active(x, norm, "head"), dense(conv), "fields")
+        self.graph.head(self._active(x, norm, "head"), dense(conv), "fields")
         return self.graph
 
     def _encode_image(self, level: EncoderLevel) -> Map:
@@ -87,9 +93,13 @@ class NetworkWriter:
         norm, conv = _parts(level.conv[0])
         # behind batch norm and ReLU it is a constant, which matters only where it is not zero
         channels = 2 if norm.offset[1] > 0 else 1
-        active = self.graph.activated_image(norm.scale[:channels], norm.offset[:channels])
+        norm = Affine(norm.scale[:channels], norm.offset[:channels])
         first = dense(conv)
         first = replace(first, weight=first.weight[:, :channels])
+        if channels == 1 and _scale_may_follow(norm):
+            first = first.scaled(norm.scale)
+            norm = Affine(np.ones(1), norm.offset / norm.scale)
+        active = self.graph.activated_image(norm.scale, norm.offset)
         skip = None
         if level.level != "plain":
             project = _projection(level)  # pointwise, so the constant is in its bias already
@@ -102,10 +112,15 @@ class NetworkWriter:
         name = f"down{index}"
         x = self.graph.pooled(finer, f"{name}.pool")
         norm, conv = _parts(level.conv[0])
-        carried = self.skip_scales[index - 1]
-        if carried is not None:
-            norm = Affine(norm.scale / carried, norm.offset)
-        first = self._first(self._active(x, norm, f"{name}.conv0.norm"), conv, f"{name}.conv0")
+        held = self.carried[index - 1]
+        if held is not None and held.shifted:
+            active = self.graph.relu(x, f"{name}.conv0.norm")
+            first = self._first(active, conv, f"{name}.conv0", norm.scale / held.affine.scale)
+        else:
+            if held is not None:
+                norm = Affine(norm.scale / held.affine.scale, norm.offset)
+            active = self._active(x, norm, f"{name}.conv0.norm")
+            first = self._first(active, conv, f"{name}.conv0")
         skip = None
         if level.level != "plain":
             skip = self.graph.convolution(x, _projection(level), f"{name}.proj")
@@ -118,8 +133,8 @@ class NetworkWriter:
         name = f"down{index}"
         second = self._unit(first, level.conv[1], f"{name}.conv1")
         if skip is None:
-            carried = self.skip_scales[index]
-            return self._done(second, None if carried is None else _scale(carried))
+            held = self.carried[index]
+            return self._done(second, None if held is None else held.affine)
         x = self._done(second, add=skip)
         if level.level != "full":
             return x
@@ -199,9 +214,13 @@ class NetworkWriter:
         bias = np.tile(norm.scale * array(unit.full.bias), 4) + up.bias.reshape(-1)
         style_name = self.graph.linear(self.style, weight, bias, f"{name}.style")
         large = self.graph.doubled(low, up, f"{name}.doubled", style_name)
-        if self.skip_scales[index] is None:
+        back = np.zeros(large.channels)
+        held = self.carried[index]
+        if held is None:
             skip = self.graph.convolution(skip, scaling(norm.scale), f"{name}.skip")
-        same = scaling(np.ones(large.channels))  # a convolution, in which the sum and ReLU fit
+        else:
+            back -= held.affine.offset
+        same = shifting(Affine(np.ones(large.channels), back))  # in which the sum and ReLU fit
         active = self.graph.convolution(large, same, f"{name}.norm", add=skip, relu=True)
         return self._styled(unit, active, f"{name}.conv")
 
@@ -234,9 +253,9 @@ class NetworkWriter:
             return self._done(x, norm, relu=True)
         return self.graph.convolution(x, shifting(norm), name, relu=True)
 
-    def _first(self, x: Map, conv: nn.Module, name: str) -> Pending:
-        """Write all but the last kernel of a convolution."""
-        *first, last = kernels(conv)
+    def _first(self, x: Map, conv: nn.Module, name: str, scale: Array | None = None) -> Pending:
+        """Write all but the last kernel of a convolution, of an input still to be scaled."""
+        *first, last = kernels(conv, scale)
         for kernel in first:
             x = self.graph.convolution(x, kernel, f"{name}.depthwise")
         return Pending(x, last, name)
@@ -254,18 +273,50 @@ class NetworkWriter:
         return self.graph.convolution(x.x, kernel, x.name, add=add, relu=relu)
 
 
-def skip_scales(net: CellposeNet) -> list[Array | None]:
-    """Return for each level the factors that the encoder's map carries in the graph.
+@dataclass(frozen=True)
+class Carried:
+    """What an encoder's map has had done to it in the graph.
+
+    Attributes
+    ----------
+    affine : Affine
+        The scale of the decoder's batch norm, and an offset that the decoder takes away again.
+    shifted : bool
+        Whether with the offset the batch norm behind the pooling is a scale after its ReLU.
+    """
+
+    affine: Affine
+    shifted: bool
+
+
+def carried(net: CellposeNet) -> list[Carried | None]:
+    """Return for each level what the encoder's map carries in the graph.
 
     A plain decoder level adds the map behind a batch norm. If its scales are positive, the encoder
     can apply them, because a maximum commutes with a positive factor; otherwise they need a pass of
-    their own and the map stays as it is (None).
+    their own and the map stays as it is (None). If the scales of the batch norm behind the pooling
+    can follow its ReLU, the encoder adds what its offset then is.
     """
     if net.spec.encoder != "plain" or net.spec.decoder != "plain":
         return [None] * (DEEPEST + 1)
-    levels: Any = net.upsample.up
-    scales = [_parts(level.conv[0].conv)[0].scale for level in list(levels)[:DEEPEST]]
-    return [*(scale if (scale > 0).all() else None for scale in scales), None]
+    up: Any = net.upsample.up
+    down: Any = net.downsample.down
+    found: list[Carried | None] = []
+    for index in range(DEEPEST):
+        scale = _parts(up[index].conv[0].conv)[0].scale
+        norm = _parts(down[index + 1].conv[0])[0]
+        shifted = _scale_may_follow(norm)
+        offset = scale / norm.scale * norm.offset if shifted else np.zeros_like(scale)
+        found.append(Carried(Affine(scale, offset), shifted) if (scale > 0).all() else None)
+    return [*found, None]
+
+
+def _scale_may_follow(norm: Affine) -> bool:
+    """Tell whether a batch norm's scale can follow the ReLU: if it is positive, and not too small.
+
+    The offset before it is divided by it, and must not be so large that the map loses digits.
+    """
+    return bool(((norm.scale > 0) & (np.abs(norm.offset) <= FAR * norm.scale)).all())
 
 
 def _scale(scale: Array) -> Affine:

@@ -14,7 +14,7 @@ import torch
 from fcp_export.architectures.networks import SPECS, CellposeNet
 from fcp_export.architectures.units import StyleUnit
 from fcp_export.export import onnx_bytes
-from fcp_export.network_graph import NetworkWriter, skip_scales
+from fcp_export.network_graph import FAR, NetworkWriter, carried
 
 
 def run(content: bytes, image: np.ndarray) -> np.ndarray:
@@ -77,10 +77,26 @@ def test_a_blank_image_gives_finite_fields(make_net):
 
 def test_the_skip_maps_carry_scales_only_where_all_are_positive(make_net):
     net = make_net("v3")
-    assert all(scale is not None for scale in skip_scales(net)[:3])
+    assert all(held is not None for held in carried(net)[:3])
     net.upsample.up[1].conv[0].conv[0].weight.data[5] = 0
-    assert [scale is None for scale in skip_scales(net)] == [False, True, False, True]
-    assert skip_scales(make_net("v2")) == [None] * 4
+    assert [held is None for held in carried(net)] == [False, True, False, True]
+    assert carried(make_net("v2")) == [None] * 4
+
+
+@pytest.mark.parametrize("key", ["v3", "fastcellpose"])
+@pytest.mark.parametrize("scale", [0.5, -0.5, 0.0, 0.02 / FAR, 1e-30])
+def test_a_scale_follows_its_relu_only_where_no_digits_are_lost(key, scale, make_net):
+    net = make_net(key)
+    for level in (0, 1, 2, 3):
+        norm = net.downsample.down[level].conv[0][0]
+        norm.running_var.fill_(1 - norm.eps)
+        norm.running_mean.zero_()
+        norm.weight.data.fill_(1.0)
+        norm.weight.data[0] = scale
+        norm.bias.data.fill_(0.1)
+    shifted = [held.shifted for held in carried(net) if held is not None]
+    assert shifted == [scale == 0.5] * 3
+    assert_equal(net, (2, 1, 24, 40))
 
 
 @pytest.mark.parametrize("key", SPECS)
