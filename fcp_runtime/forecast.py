@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from fcp_runtime.fields import Fields
+from fcp_runtime.network.mirrored import MIRRORS
 from fcp_runtime.sampling.plan import plan
 from fcp_runtime.segmenter import Segmenter, settle, views_of
 
@@ -63,8 +64,8 @@ class Forecast:
 
     @property
     def network_pixels(self) -> int:
-        """Pixels that the network sees, overlap of tiles included."""
-        return sum(view.tile_pixels for view in self.views)
+        """Pixels that the network sees, overlap of tiles and mirror images included."""
+        return times_seen(self.settings) * sum(view.tile_pixels for view in self.views)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -128,9 +129,14 @@ def forecast(volume: Volume, segmenter: Segmenter, **options: Unpack[Options]) -
         settings,
         tuple(views),
         predict_memory((z, y, x), volume.pixels.dtype, views, threads),
-        network * (1 + FIELD_SHARE) + rest,
+        network * (times_seen(settings) + FIELD_SHARE) + rest,
         threads,
     )
+
+
+def times_seen(settings: Settings) -> int:
+    """Return how often the network sees a tile."""
+    return len(MIRRORS) if settings.augment else 1
 
 
 def predict_memory(

@@ -16,6 +16,7 @@ from fcp_runtime.errors import FcpWarning, InputError, SettingsError
 from fcp_runtime.fields import Fields
 from fcp_runtime.io.volume import Volume, from_array
 from fcp_runtime.masks.reconstruct import Followed, finish, follow
+from fcp_runtime.network.mirrored import mirrored
 from fcp_runtime.network.registry import load_model
 from fcp_runtime.network.session import Network
 from fcp_runtime.sampling.normalize import Intensity, measure_intensity
@@ -167,7 +168,7 @@ class Segmenter:
         empty_logit = settings.cellprob_threshold - margin if margin else None
         return compute_fields(
             stack,
-            self.network,
+            mirrored(self.network) if settings.augment else self.network,
             views=views_of(settings),
             scale=scale,
             anisotropy=_known(settings.anisotropy),
@@ -262,7 +263,7 @@ def views_of(settings: Settings) -> tuple[View, ...]:
 
 
 def settle(volume: Volume, segmenter: Segmenter, options: Options) -> Settings:
-    """Return the settings with mode and anisotropy filled in from the volume, tiles from the model.
+    """Return the settings with mode and anisotropy of the volume, tiles of the model, and augment.
 
     Raises
     ------
@@ -286,7 +287,10 @@ def settle(volume: Volume, segmenter: Segmenter, options: Options) -> Settings:
         anisotropy = 1.0
     tile = settings.tile or model.tile
     overlap = min(model.overlap, tile // 2) if settings.overlap is None else settings.overlap
-    return replace(settings, mode=mode, anisotropy=anisotropy, tile=tile, overlap=overlap)
+    augment = mode != "3d" if settings.augment is None else settings.augment
+    return replace(
+        settings, mode=mode, anisotropy=anisotropy, tile=tile, overlap=overlap, augment=augment
+    )
 
 
 def _intensities(

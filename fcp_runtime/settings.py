@@ -29,6 +29,7 @@ class Options(TypedDict, total=False):
     overlap: int | None
     slice_spacing: float
     empty_margin: float
+    augment: bool | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,9 @@ class Settings:
     empty_margin : float
         In mode ``"3d"`` tiles where the view XY, or a neighbouring slice of it, has a logit more
         than this below ``cellprob_threshold`` everywhere are left out; 0 computes every tile.
+    augment : bool or None
+        Whether the network sees each tile in its mirror images too and the mean counts, for four
+        times its time. None does so but for mode ``"3d"``, where three views are averaged.
 
     Raises
     ------
@@ -101,6 +105,7 @@ class Settings:
     overlap: int | None = None
     slice_spacing: float = 1.5
     empty_margin: float = 3.0
+    augment: bool | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -94,6 +94,11 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
 @setting(
     "--empty-margin", help="Leave out tiles with logits so far below threshold (3-D); 0: none."
 )
+@click.option(
+    "--augment/--no-augment",
+    default=DEFAULTS.augment,
+    help="Mean over mirror images of each tile; by default but for mode 3d.",
+)
 @click.option("--channel", type=int, help="Channel of a multi-channel image, from 0.")
 @click.option("--axes", help="Axes of a file that does not state them, such as ZYX or CZYX.")
 @click.option("--threads", type=int, help="By default the CPUs this process may use.")

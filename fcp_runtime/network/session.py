@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fcp_runtime.errors import ModelError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from fcp_runtime.network.registry import Model
+
+NetworkCall = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""A tile (1, 1, H, W) to flow down, flow right and logit (3, H, W); called from several threads."""
 
 
 class Network:

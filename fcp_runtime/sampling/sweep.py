@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fcp_runtime.fields import FLOW_SCALE, LOGIT_SCALE, VIEWS_PER_FLOW, VIEWS_PER_LOGIT, Fields
 from fcp_runtime.sampling.axes import Taps, thick_taps
@@ -23,14 +21,16 @@ from fcp_runtime.sampling.waiting import Waiting
 from fcp_runtime.workers import Progress, Workers, silent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from fcp_runtime.network.session import NetworkCall
     from fcp_runtime.sampling.normalize import Intensity
     from fcp_runtime.sampling.views import View
 
 NETWORK_FLOW = 5.0
 """Length that the network gives a unit flow vector."""
-
-NetworkCall = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""A tile (1, 1, H, W) to flow down, flow right and logit (3, H, W); called from several threads."""
 
 
 def compute_fields(

@@ -53,6 +53,11 @@ def call(manifest, *more, presented=8):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
+def overlap(folder) -> float:
+    """Return the last validation IoU of a run."""
+    return json.loads((folder / "log.jsonl").read_text().splitlines()[-1])["validation_iou"]
+
+
 def test_the_table_holds_the_scores_of_each_student_on_the_rows_kept_back(manifest):
     done = call(manifest, "--choice", ALL, "--choice", "labels alone", presented=1600)
     assert done.exit_code == 0, done.output
@@ -69,7 +74,8 @@ def test_the_table_holds_the_scores_of_each_student_on_the_rows_kept_back(manife
         scores = score(match(masks, truth))
         assert float(line["made (2-D) F1"]) == pytest.approx(scores.counts(0.5).f1, abs=1e-4)
         assert float(line["made (2-D) mean AP"]) == pytest.approx(scores.mean_ap, abs=1e-4)
-    assert float(table[1]["made (2-D) F1"]) > 0.2  # taught by labels it has learnt something
+    # the teacher sees a nucleus everywhere: labels by themselves teach more
+    assert overlap(out / "labels-alone") > overlap(out / "all-of-it")
     assert (out / "ablation.md").read_text() == done.output
 
 
