@@ -103,7 +103,7 @@ class Settings:
     resize_factor: int = 1
     tile: int | None = None
     overlap: int | None = None
-    slice_spacing: float = 1.5
+    slice_spacing: float = 2.1
     empty_margin: float = 3.0
     augment: bool | None = None
 

@@ -102,7 +102,7 @@ def test_a_dry_run_says_what_each_input_takes_and_writes_nothing(folder):
     assert (image["shape"], image["dtype"], image["mode"]) == ([40, 50], "uint8", "2d")
     assert (stack["mode"], stack["anisotropy"]) == ("3d", 2.0)
     assert image["network_pixels"] == 4 * 40 * 56  # with its mirror images
-    assert stack["tiles"]["ZY"] == {"slices": 50, "tiles": [1, 1], "edges": [16, 40]}
+    assert stack["tiles"]["ZY"] == {"slices": 25, "tiles": [1, 1], "edges": [16, 40]}
     assert stack["memory_bytes"] > 0
     assert sorted(folder.iterdir()) == before
 
