@@ -144,7 +144,8 @@ class Run:
             if self.settings.student == TEACHER:
                 torch.save(to_cellpose(self.average), temporary)
             else:
-                temporary.write_bytes(save(self.average.state_dict()))
+                weights = self.average.state_dict()
+                temporary.write_bytes(save({k: v.contiguous() for k, v in weights.items()}))
         return self.average
 
     def _learn(self, batch: Batch) -> float:

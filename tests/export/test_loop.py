@@ -13,13 +13,15 @@ from matplotlib.image import imread
 from safetensors.torch import load_file
 from test_patches import disc, taught
 
+from fcp_export.architectures.networks import SPECS
 from fcp_export.data import patches
 from fcp_export.data.patches import PLAIN, Augmentation, Batch, Sampler
 from fcp_export.data.rows import DataSettings
 from fcp_export.distill import loop
-from fcp_export.distill.loop import Run
+from fcp_export.distill.loop import TEACHER, Run
 from fcp_export.distill.settings import DistillSettings, learning_rate, stop_early
 from fcp_export.distill.walk import starting_net
+from fcp_export.export import read_checkpoint
 from fcp_export.teacher import load_cellpose
 from fcp_runtime.errors import InputError
 from fcp_runtime.workers import silent
@@ -178,6 +180,15 @@ def test_a_stagnant_run_stops_and_leaves_a_student(tmp_path, samplers, monkeypat
     start(tmp_path, settings).train(*samplers, silent)
     assert [entry["step"] for entry in records(tmp_path)] == [2, 4, 6]
     assert (tmp_path / "student.safetensors").exists()
+
+
+@pytest.mark.parametrize("key", [key for key in SPECS if key != TEACHER])
+def test_every_student_can_be_read_again(tmp_path, samplers, key):
+    run = start(tmp_path, replace(SETTINGS, student=key, patches=2))
+    average = run.train(*samplers, silent)
+    net, _ = read_checkpoint(run.result, key)
+    for name, value in average.state_dict().items():
+        torch.testing.assert_close(net.state_dict()[name], value, rtol=0, atol=0)
 
 
 def test_a_constant_learning_rate_stays_after_its_warm_up():
