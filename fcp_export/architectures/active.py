@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 
+QUIET = np.errstate(over="ignore", invalid="ignore")
+"""A gradient that is not finite is no error here: the training loop leaves its step out."""
+
+
 def active_depthwise(x: Tensor, norm: nn.BatchNorm2d, depthwise: nn.Conv2d, floor: float) -> Tensor:
     """Return ``depthwise(max(norm(x), floor))`` as in training, with gradients for all of it.
 
@@ -98,6 +102,7 @@ class _ActiveDepthwise(torch.autograd.Function):
         return _maps(out, channels), *moments
 
     @staticmethod
+    @QUIET
     @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
@@ -168,6 +173,7 @@ def _each(work: Callable[[int], None], count: int) -> None:
         Workers(threads).map(work, range(count))
 
 
+@QUIET
 def _moments(rows: Floats, channels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and variance of each channel; samples are joined exactly, not by squares."""
     sums = np.zeros((len(rows), 2, rows.shape[2]), np.float32)
