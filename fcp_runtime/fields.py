@@ -1,7 +1,8 @@
 """Flow and cell-probability logit over a volume, and the fixed-point form they are kept in.
 
-int16 rather than float: half the memory of float32, sums that do not depend on their order (so
-masks do not depend on threads), and numba has no float16 on CPUs.
+Whole numbers rather than floats: five bytes a voxel in space instead of sixteen, and sums that do
+not depend on their order, so that masks do not depend on threads. 64 units a pixel are enough for
+the flow: it is interpolated between eight voxels, and a path ends at a whole one.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FLOW_SCALE = 8192
-"""Fixed-point units of one isotropic pixel a step: the range is -4 to 4, a unit vector is 1."""
+FLOW_SCALE = 64
+"""Fixed-point units of one isotropic pixel a step: the range is -2 to 2, a unit vector is 1."""
 
 LOGIT_SCALE = 512
 """Fixed-point units of one logit: the range is -64 to 64."""
@@ -30,20 +31,20 @@ class Fields:
 
     Attributes
     ----------
-    flow : ndarray of int16, shape (D, Z, Y, X)
+    flow : ndarray of int8, shape (D, Z, Y, X)
         Flow towards the object's centre in isotropic (xy) pixels a step, times ``FLOW_SCALE``.
         D is 3 (z, y, x) or 2 (y, x); a 2-D image has Z = 1. Mean of the views that give it.
     logit : ndarray of int16, shape (Z, Y, X)
         Cell-probability logit times ``LOGIT_SCALE``; mean of the views.
     """
 
-    flow: NDArray[np.int16]
+    flow: NDArray[np.int8]
     logit: NDArray[np.int16]
 
     @classmethod
     def empty(cls, shape: tuple[int, int, int], ndim: int) -> Self:
         """Return zero fields over ``shape`` (Z, Y, X) with ``ndim`` flow axes."""
-        return cls(np.zeros((ndim, *shape), np.int16), np.zeros(shape, np.int16))
+        return cls(np.zeros((ndim, *shape), np.int8), np.zeros(shape, np.int16))
 
     @property
     def ndim(self) -> int:
@@ -65,7 +66,15 @@ class Fields:
         return self.logit.astype(np.float32) / np.float32(LOGIT_SCALE)
 
 
-def to_fixed(values: NDArray[np.floating], scale: int) -> NDArray[np.int16]:
-    """Round ``values * scale`` to int16, saturating at the ends of its range."""
-    fixed: NDArray[np.int16] = np.clip(np.rint(values * scale), -32768, 32767).astype(np.int16)
+def fixed_flow(values: NDArray[np.floating]) -> NDArray[np.int8]:
+    """Return a flow in pixels a step in fixed point, rounded, saturating at the ends of its range."""
+    fixed: NDArray[np.int8] = np.clip(np.rint(values * FLOW_SCALE), -128, 127).astype(np.int8)
+    return fixed
+
+
+def fixed_logit(values: NDArray[np.floating]) -> NDArray[np.int16]:
+    """Return a logit in fixed point, rounded, saturating at the ends of its range."""
+    fixed: NDArray[np.int16] = np.clip(np.rint(values * LOGIT_SCALE), -32768, 32767).astype(
+        np.int16
+    )
     return fixed

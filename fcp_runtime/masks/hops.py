@@ -99,9 +99,8 @@ def find_hops(
 ) -> Hops:
     """Follow the flow from every voxel whose logit exceeds ``threshold`` for a hop.
 
-    As `fcp_runtime.masks.integrate.follow_flows`, but for what rounding does: the flow is kept to
-    1/512, positions between voxels to 1/8 for the interpolation, and a hop ends at the nearest
-    voxel.
+    As `fcp_runtime.masks.integrate.follow_flows`, but for what rounding does: positions are kept to
+    1/512 of a voxel, to 1/8 for the interpolation, and a hop ends at the nearest voxel.
 
     Parameters
     ----------
@@ -182,7 +181,7 @@ def _ends(
 
 @kernel
 def _pack(
-    flow: NDArray[np.int16],
+    flow: NDArray[np.int8],
     logit: NDArray[np.int16],
     cut: int,
     corner: NDArray[np.int64],
@@ -191,8 +190,8 @@ def _pack(
 ) -> None:
     """Fill ``block``, which begins at ``corner``, with the flow in units, z, y, x in one number.
 
-    0 where the logit is not above ``cut``, and outside the volume. Flow is cut off at 4 pixels a
-    step (in z 8 planes), so that a weighted sum stays in its lane.
+    0 where the logit is not above ``cut``, and outside the volume. Flow along z is cut off at 8
+    planes a step, so that a weighted sum stays in its lane.
     """
     depth, height, width = logit.shape
     for k in range(block.shape[0]):
@@ -206,8 +205,8 @@ def _pack(
                 x = i - left
                 if logit[z, y, x] > cut:
                     part = min(max(math.floor(flow[0, z, y, x] * z_scale + 0.5), -4095), 4095)
-                    down = min((flow[1, z, y, x] + 8) >> 4, 2047)
-                    right = min((flow[2, z, y, x] + 8) >> 4, 2047)
+                    down = np.int64(flow[1, z, y, x]) * (UNIT // FLOW_SCALE)
+                    right = np.int64(flow[2, z, y, x]) * (UNIT // FLOW_SCALE)
                     block[k, j, i] = (np.int64(part) * _LANE + down) * _LANE + right
 
 

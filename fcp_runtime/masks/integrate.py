@@ -137,7 +137,7 @@ def linear(voxel: NDArray[np.int32], shape: tuple[int, int, int]) -> NDArray[Any
 
 def settle(
     voxel: NDArray[np.int32],
-    field: tuple[NDArray[np.int16], NDArray[np.int16], int],
+    field: tuple[NDArray[np.int8], NDArray[np.int16], int],
     axes: NDArray[np.int64],
     scale: NDArray[np.float32],
     niter: int,
@@ -190,7 +190,7 @@ def geometry(
 
 @kernel
 def _advance(
-    flow: NDArray[np.int16],
+    flow: NDArray[np.int8],
     logit: NDArray[np.int16],
     cut: int,
     axes: NDArray[np.int64],

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _TABLE_ENTRIES = 2_000_000
 """Rows of all partial tables together: bounds their memory where there are very many labels."""
 
-_PIECE = 1 << 15
-"""Voxels looked up at a time: they fit a core's cache."""
+_PIECE = 1 << 20
+"""Voxels of one piece of work."""
 
 _LOWEST, _HIGHEST = slice(1, 4), slice(4, 7)
 """Columns of the kernel's table."""
@@ -82,17 +82,24 @@ def measure(labels: NDArray[np.int32], workers: Workers) -> Objects:
 def translate(
     labels: NDArray[np.int32], table: NDArray[Any], out: NDArray[Any], workers: Workers
 ) -> NDArray[Any]:
-    """Write ``table[labels]`` to ``out``, which may be ``labels`` itself, and return it."""
+    """Write ``table[labels]`` to ``out``, which may be ``labels`` itself, and return it.
+
+    The background stays 0.
+    """
     old, new = labels.reshape(-1), out.reshape(-1)
 
     def part(span: tuple[int, int]) -> None:
-        for start in range(*span, _PIECE):
-            piece = slice(start, min(start + _PIECE, span[1]))
-            # clip: the labels are in the table, and numpy need not copy to find out
-            np.take(table, old[piece], out=new[piece], mode="clip")
+        _translate(old[slice(*span)], table, new[slice(*span)])
 
-    workers.map(part, ranges(old.size, labels.size // (32 * _PIECE) + 1))
+    workers.map(part, ranges(old.size, old.size // _PIECE + 1))
     return out
+
+
+@kernel
+def _translate(old: NDArray[np.int32], table: NDArray[Any], new: NDArray[Any]) -> None:
+    for i in range(old.size):
+        label = old[i]
+        new[i] = table[label] if label > 0 else 0
 
 
 @kernel

@@ -55,7 +55,7 @@ def reduce_fields(fields: Fields, factors: Factors, workers: Workers) -> Fields:
     return reduced
 
 
-def _mean(planes: NDArray[np.int16], factors: Factors) -> NDArray[np.float32]:
+def _mean(planes: NDArray[np.int8] | NDArray[np.int16], factors: Factors) -> NDArray[np.float32]:
     """Return the rounded mean of the planes over blocks, (Y, X)."""
     height, width = planes.shape[1:]
     short = [(0, -height % factors[1]), (0, -width % factors[2])]

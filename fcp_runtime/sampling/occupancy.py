@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fcp_runtime.kernels import kernel
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -50,15 +52,25 @@ def blocks_above(
     -------
     ndarray of bool, shape (planes, Y / BLOCK, X / BLOCK), rounded up
     """
-    ys, xs = (np.arange(0, length, BLOCK) for length in logit.shape[1:])
+    found = np.zeros((len(planes), *(-(-length // BLOCK) for length in logit.shape[1:])), np.bool_)
+    workers.map(lambda n: _look(logit[planes[n]], level, found[n]), range(len(planes)))
+    return found
 
-    def look(z: int) -> NDArray[np.bool_]:
-        found: NDArray[np.bool_] = (
-            np.maximum.reduceat(np.maximum.reduceat(logit[z], ys, axis=0), xs, axis=1) > level
-        )
-        return found
 
-    return np.stack(workers.map(look, planes))
+@kernel
+def _look(plane: NDArray[np.int16], level: int, found: NDArray[np.bool_]) -> None:
+    """Tell for each block of a plane (Y, X) whether a pixel is above ``level``."""
+    height, width = plane.shape
+    highest = np.empty(width, np.int16)
+    for row in range(found.shape[0]):
+        highest[:] = plane[row * BLOCK]
+        for y in range(row * BLOCK + 1, min((row + 1) * BLOCK, height)):
+            line = plane[y]
+            for x in range(width):
+                highest[x] = max(highest[x], line[x])
+        for x in range(width):
+            if highest[x] > level:
+                found[row, x // BLOCK] = True
 
 
 def probes_above(

@@ -161,7 +161,7 @@ class ViewPlan:
 
     def groups(self) -> list[Group]:
         """Return the slices in groups; a last slice of fewer planes is a group of its own."""
-        size, thick = self.view.group(self.thickness), self.thickness
+        size, thick = self.view.group(self.slices), self.thickness
         whole, left = divmod(self.planes, thick)
         groups = [
             Group(first, first * thick, min(size, whole - first), thick)

@@ -281,7 +281,6 @@ class _Sweep:
         planes = share.index.shape[1]
         runs = view.runs(height, share.plane, planes, 0, self.part.cols.length)
         scratch = np.empty((2, runs.count, runs.length), np.float32)
-        column = np.empty(group.slices, np.float32)
         flow = FLOW_SCALE / VIEWS_PER_FLOW[fields.ndim] / NETWORK_FLOW
         logit = LOGIT_SCALE / VIEWS_PER_LOGIT[fields.ndim]
         down, right = view.flow
@@ -297,9 +296,9 @@ class _Sweep:
                 factor,
                 share.index,
                 share.weight,
-                column,
                 scratch,
                 target.reshape(depth * height, width),
+                np.iinfo(target.dtype).max,
                 runs.base + rows.begin * runs.step,
                 runs.step,
                 runs.start,

@@ -202,7 +202,7 @@ def blend(
 
 
 @kernel
-def add_to_field(  # noqa: C901 - nested loops, not decisions
+def add_to_field(  # noqa: C901, PLR0912 - nested loops, not decisions
     strip: NDArray[np.float32],
     channel: int,
     row_index: NDArray[np.int64],
@@ -212,9 +212,9 @@ def add_to_field(  # noqa: C901 - nested loops, not decisions
     factor: float,
     plane_index: NDArray[np.uint32],
     plane_weight: NDArray[np.float32],
-    column: NDArray[np.float32],
     scratch: NDArray[np.float32],
-    field: NDArray[np.int16],
+    field: NDArray[Any],
+    highest: int,
     base: int,
     step: int,
     start: int,
@@ -222,7 +222,8 @@ def add_to_field(  # noqa: C901 - nested loops, not decisions
 ) -> None:
     """Sample blended output back onto rows of the input grid and add it, rounded and saturating.
 
-    Columns are interpolated first, once for each row of the strip, then rows.
+    Columns are interpolated first, once for each row of the strip, then rows. Across X the slices
+    come before: planes lie side by side in memory, so that every later loop runs along them.
 
     Parameters
     ----------
@@ -240,12 +241,12 @@ def add_to_field(  # noqa: C901 - nested loops, not decisions
         Fixed-point units that one unit of network output adds.
     plane_index, plane_weight : ndarray, shape (2, p)
         For each input plane the slices of the group that it reads (`plan.Share`).
-    column : ndarray of float32, shape (G,)
-        Overwritten.
     scratch : ndarray of float32, shape (2, runs, length)
         Two interpolated rows of the strip.
-    field : ndarray of int16, shape (Z * Y, X)
+    field : ndarray of int8 or int16, shape (Z * Y, X)
         Changed in place.
+    highest : int
+        The largest number of its type.
     base, step, start : int
         Row r of the slices has its runs in lines ``base + r * step`` and the ones that follow,
         from x ``start`` (`views.Runs`).
@@ -254,8 +255,11 @@ def add_to_field(  # noqa: C901 - nested loops, not decisions
     """
     _, runs, length = scratch.shape
     along_x = apart > 0
+    slices, columns = strip.shape[0], strip.shape[3]
+    spread = np.empty((0 if along_x else columns, length), np.float32)  # a row, plane by plane
+    seen = np.empty(slices, np.float32)  # of a pixel, slice by slice
     copies = plane_index.shape[1] if along_x else 1
-    lowest, highest, scale = np.float32(-32768), np.float32(32767), np.float32(factor)
+    most, least, scale = np.float32(highest), np.float32(-highest - 1), np.float32(factor)
     whole = np.float32(1.5 * 2**23)  # float32 has no fractions there: adding it rounds to even
     done = -1  # scratch holds this row and the one before
     for i in range(row_index.shape[1]):
@@ -270,26 +274,28 @@ def add_to_field(  # noqa: C901 - nested loops, not decisions
                         + col_weight[1, j] * source[col_index[1, j]]
                     )
             else:
-                for j in range(runs):
-                    line, left, right = held[j], col_index[0, j], col_index[1, j]
-                    a, b = col_weight[0, j], col_weight[1, j]
-                    for g in range(column.shape[0]):
-                        column[g] = (
-                            a * strip[g, channel, row, left] + b * strip[g, channel, row, right]
-                        )
+                for n in range(columns):
+                    planes = spread[n]
+                    for g in range(slices):
+                        seen[g] = strip[g, channel, row, n]
                     for k in range(length):
-                        line[k] = (
-                            plane_weight[0, k] * column[plane_index[0, k]]
-                            + plane_weight[1, k] * column[plane_index[1, k]]
+                        planes[k] = (
+                            plane_weight[0, k] * seen[plane_index[0, k]]
+                            + plane_weight[1, k] * seen[plane_index[1, k]]
                         )
+                for j in range(runs):
+                    line, left, right = held[j], spread[col_index[0, j]], spread[col_index[1, j]]
+                    a, b = col_weight[0, j], col_weight[1, j]
+                    for k in range(length):
+                        line[k] = a * left[k] + b * right[k]
         done = lower
         for r in range(runs):
             one, two = scratch[upper % 2, r], scratch[lower % 2, r]
             for copy in range(copies):
-                part = scale * plane_weight[0, copy] if along_x else scale
-                a, b = part * row_weight[0, i], part * row_weight[1, i]
+                share_of = scale * plane_weight[0, copy] if along_x else scale
+                a, b = share_of * row_weight[0, i], share_of * row_weight[1, i]
                 target = field[base + i * step + r + copy * apart, start : start + length]
                 for k in range(length):
-                    share = min(max(a * one[k] + b * two[k], lowest), highest)
+                    share = min(max(a * one[k] + b * two[k], least), most)
                     total = np.float32(target[k]) + ((share + whole) - whole)
-                    target[k] = np.int16(min(max(total, lowest), highest))
+                    target[k] = np.int16(min(max(total, least), most))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 GROUP = 32
-"""Voxels along X that slices across X cover together: 32 of 2 bytes fill a cache line."""
+"""Most slices across X that are done together: memory holds their planes side by side."""
+
+LEAST_GROUPS = 8
+"""Slices across X make no fewer groups, so that there is work for many threads."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,9 @@ class View:
         """Axes of ``Fields.flow`` to which the network's first two channels add."""
         return self.rows - 3 + self.ndim, self.cols - 3 + self.ndim
 
-    def group(self, thickness: int) -> int:
-        """Return how many neighbouring slices of ``thickness`` planes are done together."""
-        return max(1, GROUP // thickness) if self.normal == 2 else 1
+    def group(self, slices: int) -> int:
+        """Return how many neighbours of ``slices`` are done together."""
+        return max(1, min(GROUP, slices // LEAST_GROUPS)) if self.normal == 2 else 1
 
     def runs(self, height: int, first: int, planes: int, col: int, cols: int) -> Runs:
         """Return where ``cols`` columns from ``col`` of ``planes`` planes from ``first`` lie.

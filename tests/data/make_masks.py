@@ -3,7 +3,7 @@
 Run where Cellpose 3.1.1.2 is installed: ``python tests/data/make_masks.py``.
 
 The fields are those of phantoms of touching ellipsoids: Cellpose's flows of the labels, view by
-view, with smooth noise, in the fixed point of `fcp_runtime.fields` (flow 8192 a pixel, logit 512),
+view, with smooth noise, in fixed point (flow 8192 a pixel, logit 512),
 rounded coarsely so that the files stay small. Cellpose gets the same numbers (five times the flow,
 as its network gives it): in 3-D once our mean of two views, and once their sum, which is what it
 makes itself.

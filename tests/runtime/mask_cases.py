@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fcp_runtime.fields import FLOW_SCALE, LOGIT_SCALE, Fields, to_fixed
+from fcp_runtime.fields import Fields, fixed_flow, fixed_logit
 from fcp_runtime.masks.flows import flows_from_labels
 
 DATA = Path(__file__).parents[1] / "data"
+RECORDED_FLOW_SCALE = 8192
 
 
 def ellipsoids(shape, diameter, count, seed, anisotropy=1.0):
@@ -53,13 +54,13 @@ def fields_of(labels, ndim, flow=None):
     """Return noiseless fields of labels (Z, Y, X): logit 3 inside, -3 outside."""
     flow = mean_flow(labels, ndim) if flow is None else flow
     logit = np.where(labels > 0, 3.0, -3.0)
-    return Fields(to_fixed(flow, FLOW_SCALE), to_fixed(logit, LOGIT_SCALE))
+    return Fields(fixed_flow(flow), fixed_logit(logit))
 
 
 def recorded_fields(name):
     """Return the fields in a recorded file, and the file."""
     file = np.load(DATA / name)
-    return Fields(file["flow"], file["logit"]), file
+    return Fields(fixed_flow(file["flow"] / RECORDED_FLOW_SCALE), file["logit"]), file
 
 
 def matched(truth, found):

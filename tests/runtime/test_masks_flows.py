@@ -66,12 +66,20 @@ def test_an_image_without_objects_has_no_flow():
     assert not flows_from_labels(np.zeros((5, 6), np.uint8)).any()
 
 
+def within_range(fields, labels):
+    """Return which labels 1..n lie where no flow is at the end of the fixed point's range."""
+    beyond = labels[(np.abs(fields.flow.astype(int)) > 126).any(0)]
+    return ~np.isin(np.arange(1, labels.max() + 1), beyond)
+
+
 def test_flow_errors_equal_those_of_cellpose():
     fields, recorded = recorded_fields("masks_2d.npz")
     labels = recorded["unchecked"].astype(np.int32)[np.newaxis]
     errors = flow_errors(labels, fields, Workers(2))
     assert errors[0] == 0
-    np.testing.assert_allclose(errors[1:], recorded["errors"], rtol=1e-5)
+    exact = within_range(fields, labels)
+    assert exact.mean() > 0.98
+    np.testing.assert_allclose(errors[1:][exact], recorded["errors"][exact], rtol=1e-5)
 
 
 def test_flow_errors_of_planes_are_those_of_each_plane():
@@ -79,18 +87,19 @@ def test_flow_errors_of_planes_are_those_of_each_plane():
     labels = recorded["unchecked"].astype(np.int32)
     count = labels.max()
     stack = np.stack([labels, np.where(labels[::-1] > 0, labels[::-1] + count, 0)])
-    flow = np.concatenate([fields.flow, fields.flow[:, :, ::-1] * np.int16([[[[-1]]], [[[1]]]])], 1)
+    flow = np.concatenate([fields.flow, fields.flow[:, :, ::-1] * np.int8([[[[-1]]], [[[1]]]])], 1)
     errors = flow_errors(stack, Fields(flow, np.repeat(fields.logit, 2, 0)), Workers(3))
-    np.testing.assert_allclose(errors[1 : count + 1], recorded["errors"], rtol=1e-5)
+    alone = flow_errors(labels[np.newaxis], fields, Workers(1))
+    np.testing.assert_allclose(errors[1 : count + 1], alone[1:], rtol=1e-12)
     # a mirrored object may have another centre where two pixels are equally near to the mean
-    mirrored = np.abs(errors[count + 1 :] / recorded["errors"] - 1)
+    mirrored = np.abs(errors[count + 1 :] / alone[1:] - 1)
     assert np.mean(mirrored < 0.05) > 0.9
 
 
 def test_the_flow_of_a_mask_itself_has_no_error():
     labels = ellipsoids((1, 60, 60), 15, 8, seed=4)
-    flow = np.rint(flows_from_labels(labels[0])[:, np.newaxis] * FLOW_SCALE).astype(np.int16)
+    flow = np.rint(flows_from_labels(labels[0])[:, np.newaxis] * FLOW_SCALE).astype(np.int8)
     errors = flow_errors(labels, Fields(flow, np.zeros(labels.shape, np.int16)), Workers(1))
-    assert errors.max() < 1e-7
+    assert errors.max() <= 2 * (0.5 / FLOW_SCALE) ** 2  # what rounding may do
     away = flow_errors(labels, Fields(-flow, np.zeros(labels.shape, np.int16)), Workers(1))
     np.testing.assert_allclose(away[np.unique(labels)[1:]], 4, atol=0.1)

@@ -39,7 +39,7 @@ def plain_mean(array, factors):
 def test_reduced_fields_are_means_over_blocks(shape, ndim, planes, seed):
     rng = np.random.default_rng(seed)
     fields = Fields(
-        rng.integers(-32768, 32768, (ndim, *shape)).astype(np.int16),
+        rng.integers(-128, 128, (ndim, *shape)).astype(np.int8),
         rng.integers(-32768, 32768, shape).astype(np.int16),
     )
     factors = (planes, 2, 2)

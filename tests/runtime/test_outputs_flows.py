@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from fcp_runtime.fields import FLOW_SCALE, LOGIT_SCALE, Fields, to_fixed
+from fcp_runtime.fields import Fields, fixed_flow, fixed_logit
 from fcp_runtime.outputs.interchange.flows import flow_colours, write_flow_colours, write_flows
 from fcp_runtime.outputs.interchange.seg_npy import seg_dictionary, write_seg_npy
 
@@ -21,7 +21,7 @@ SETTINGS = {"model": "v3", "diameter": 25.0}
 def make_fields(shape, ndim, seed=0):
     rng = np.random.default_rng(seed)
     flow = rng.uniform(-1.5, 1.5, (ndim, *shape))
-    return Fields(to_fixed(flow, FLOW_SCALE), to_fixed(rng.normal(0, 5, shape), LOGIT_SCALE))
+    return Fields(fixed_flow(flow), fixed_logit(rng.normal(0, 5, shape)))
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".ome.tif"])
@@ -74,7 +74,7 @@ def test_tifffile_reads_colours_as_rgb(tmp_path, suffix):
     ],
 )
 def test_direction_is_hue_length_is_value_and_z_is_white(flow, colour):
-    fixed = to_fixed(np.array(flow, float).reshape(3, 1, 1, 1), FLOW_SCALE)
+    fixed = fixed_flow(np.array(flow, float).reshape(3, 1, 1, 1))
     shown = flow_colours(Fields(fixed, np.zeros((1, 1, 1), np.int16)))
     assert shown[0, 0, 0] == pytest.approx(colour, abs=1)
 

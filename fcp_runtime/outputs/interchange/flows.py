@@ -98,7 +98,7 @@ def flow_colours(fields: Fields) -> NDArray[np.uint8]:
     return colours
 
 
-def _colour_plane(flow: NDArray[np.int16]) -> NDArray[np.uint8]:
+def _colour_plane(flow: NDArray[np.int8]) -> NDArray[np.uint8]:
     """Colour the flow of a plane, (D, Y, X), as `flow_colours` says."""
     vectors = flow.astype(np.float32) / np.float32(FLOW_SCALE)
     length = np.sqrt((vectors**2).sum(axis=0))
