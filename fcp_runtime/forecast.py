@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 PROGRAM = 200 * 2**20
 """Bytes of interpreter, libraries and compiled kernels."""
 
-MASK_BYTES = 6
-"""Bytes a voxel that making masks needs beside the fields: labels, and points of the foreground."""
+LABEL_BYTES = 9
+"""Bytes a voxel of labels, and of three indices for each voxel of a foreground of 40 %."""
+
+HOP_BYTES = 2
+"""Bytes a voxel of the hops that take the place of fields in space (`masks.hops`)."""
 
 FIELD_SHARE = 0.15
 """Sampling, blending and writing take this share of the network's own time on top of it."""
@@ -144,7 +147,8 @@ def predict_memory(
 ) -> int:
     """Return the largest resident memory, in bytes, of segmenting a volume that must be decoded.
 
-    Image, fields and the bands in work are counted exactly; program and masks are estimated.
+    Image, fields and the bands in work are counted exactly; program and masks are estimated, the
+    masks as those of dense tissue.
 
     Parameters
     ----------
@@ -157,10 +161,12 @@ def predict_memory(
     threads : int
     """
     voxels = int(np.prod(shape, dtype=np.int64))
-    fields = fields_bytes(voxels, views[0].view.ndim)
+    ndim = views[0].view.ndim
+    fields = fields_bytes(voxels, ndim)
     # each thread has one band in work, and one may wait for its neighbour
-    network = voxels * dtype.itemsize + 2 * threads * max(map(band_bytes, views))
-    return PROGRAM + fields + max(network, voxels * MASK_BYTES)
+    network = fields + voxels * dtype.itemsize + 2 * threads * max(map(band_bytes, views))
+    followed = voxels * HOP_BYTES if ndim == 3 else fields
+    return PROGRAM + max(network, followed + voxels * LABEL_BYTES)
 
 
 def fields_bytes(voxels: int, ndim: int) -> int:

@@ -87,13 +87,14 @@ def options(*several: Callable[..., Any]) -> Callable[[Callable[..., Any]], Call
 
 
 def start(student: str, threads: int | None) -> None:
-    """Refuse what cannot work before anything is read, and set torch's threads."""
+    """Refuse what cannot work before anything is read, and set torch's threads and memory."""
     from fcp_export.cli.extra import need_extra
 
     need_extra("fcp-distill")
     import torch
 
     from fcp_export.architectures.networks import SPECS
+    from fcp_export.memory import keep_freed_memory
 
     if student not in SPECS:
         raise click.BadParameter(
@@ -101,6 +102,7 @@ def start(student: str, threads: int | None) -> None:
         )
     if threads:
         torch.set_num_threads(threads)
+    keep_freed_memory()
 
 
 def data_settings(options: dict[str, Any], *, label_share: float, diameter: float) -> DataSettings:

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fcp_runtime.kernels import kernel
 from fcp_runtime.workers import Workers, ranges
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from numpy.typing import NDArray
 
     from fcp_runtime.masks.integrate import Endpoints
@@ -34,7 +37,7 @@ GROWTH = 5
 LARGEST = 0.4
 """Labels larger than this part of the image are dropped."""
 
-_SLAB = 1 << 20
+_SLAB = 1 << 18
 """Points of one piece of work."""
 
 
@@ -61,43 +64,68 @@ def assemble(endpoints: Endpoints, *, anisotropy: float, workers: Workers) -> ND
     volume = np.zeros(endpoints.shape, np.int32)
     flat = volume.reshape(-1)
     source, target = endpoints.source, endpoints.target
-    np.add.at(flat, target, np.int32(1))
-    crowd = _crowd(flat, workers)
+    crowd = np.empty(target.size // (CROWD + 1), np.int64)
+    crowd = np.sort(crowd[: _count(target, CROWD, flat, crowd)])
     seeds = _seeds(volume, crowd, _plane_radius(SEED_RADIUS, endpoints.ndim, anisotropy))
     _grow(volume, crowd, seeds, _plane_radius(GROWTH, endpoints.ndim, anisotropy))
 
-    slabs = [slice(start, start + _SLAB) for start in range(0, target.size, _SLAB)]
+    slabs = [slice(*span) for span in ranges(target.size, target.size // _SLAB + 1)]
     found = np.empty(target.size, np.int32)
-
-    def look_up(slab: slice) -> NDArray[np.int64]:
-        label = np.negative(np.minimum(flat.take(target[slab]), 0), out=found[slab])
-        return np.bincount(label, minlength=seeds.size + 1)
-
-    sizes = sum(workers.map(look_up, slabs), start=np.zeros(seeds.size + 1, np.int64))
+    workers.map(lambda slab: _look_up(flat, target[slab], found[slab]), slabs)
+    sizes = np.bincount(found, minlength=seeds.size + 1)
     image = volume.size if endpoints.ndim == 3 else volume[0].size
     kept = np.where(sizes > LARGEST * image, 0, np.arange(seeds.size + 1)).astype(np.int32)
-    for slab in slabs:
-        flat[target[slab]] = 0
-
-    def paint(slab: slice) -> None:
-        flat[source[slab]] = kept[found[slab]]
-
-    workers.map(paint, slabs)
+    _clear(flat, target)
+    workers.map(lambda slab: _paint(kept, found[slab], source[slab], flat), slabs)
     return volume
+
+
+@kernel
+def _count(
+    target: NDArray[Any], crowd: int, histogram: NDArray[np.int32], crowded: NDArray[np.int64]
+) -> int:
+    """Count how many paths end in each voxel; return in how many voxels more than ``crowd`` do.
+
+    ``crowded`` begins with the linear indices of these, in no order.
+    """
+    found = 0
+    for n in range(target.size):
+        voxel = np.uint64(target[n])  # unsigned: indices are not tested for being negative
+        histogram[voxel] += 1
+        if histogram[voxel] == crowd + 1:
+            crowded[found] = target[n]
+            found += 1
+    return found
+
+
+@kernel
+def _look_up(grown: NDArray[np.int32], target: NDArray[Any], found: NDArray[np.int32]) -> None:
+    """Write the labels, negative in ``grown``, of the voxels where paths end."""
+    for n in range(target.size):
+        found[n] = -min(grown[np.uint64(target[n])], 0)
+
+
+@kernel
+def _clear(grown: NDArray[np.int32], target: NDArray[Any]) -> None:
+    for n in range(target.size):
+        grown[np.uint64(target[n])] = 0
+
+
+@kernel
+def _paint(
+    kept: NDArray[np.int32],
+    found: NDArray[np.int32],
+    source: NDArray[Any],
+    labels: NDArray[np.int32],
+) -> None:
+    """Give each foreground voxel the label at the end of its path."""
+    for n in range(source.size):
+        labels[np.uint64(source[n])] = kept[found[n]]
 
 
 def _plane_radius(radius: int, ndim: int, anisotropy: float) -> int:
     """Return how many planes a window of ``radius`` isotropic pixels reaches up and down."""
     return 0 if ndim == 2 else max(1, round(radius / anisotropy))
-
-
-def _crowd(histogram: NDArray[np.int32], workers: Workers) -> NDArray[np.int64]:
-    """Return the linear indices of the voxels where more than ``CROWD`` paths end."""
-
-    def part(span: tuple[int, int]) -> NDArray[np.int64]:
-        return np.flatnonzero(histogram[slice(*span)] > CROWD) + span[0]
-
-    return np.concatenate(workers.map(part, ranges(histogram.size, histogram.size // _SLAB + 1)))
 
 
 def _neighbours(
