@@ -37,7 +37,7 @@ GROWTH = 5
 LARGEST = 0.4
 """Labels larger than this part of the image are dropped."""
 
-_SLAB = 1 << 18
+_SLAB = 1 << 20
 """Points of one piece of work."""
 
 
@@ -71,8 +71,12 @@ def assemble(endpoints: Endpoints, *, anisotropy: float, workers: Workers) -> ND
 
     slabs = [slice(*span) for span in ranges(target.size, target.size // _SLAB + 1)]
     found = np.empty(target.size, np.int32)
-    workers.map(lambda slab: _look_up(flat, target[slab], found[slab]), slabs)
-    sizes = np.bincount(found, minlength=seeds.size + 1)
+
+    def look_up(slab: slice) -> NDArray[np.int64]:
+        _look_up(flat, target[slab], found[slab])
+        return np.bincount(found[slab], minlength=seeds.size + 1)
+
+    sizes = sum(workers.map(look_up, slabs), start=np.zeros(seeds.size + 1, np.int64))
     image = volume.size if endpoints.ndim == 3 else volume[0].size
     kept = np.where(sizes > LARGEST * image, 0, np.arange(seeds.size + 1)).astype(np.int32)
     _clear(flat, target)
