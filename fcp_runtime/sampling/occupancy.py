@@ -97,9 +97,7 @@ def probes_above(
     """
     planes = np.array(probes) * part.thickness + (part.thickness - 1) // 2
     planes = np.minimum(planes, part.planes - 1)
-    # of what a probe found such a plane has had this much; the rest belongs to its neighbours
-    weight = 1.0 if part.thickness % 2 else 1 - 0.5 / part.thickness
-    return blocks_above(logit, [int(plane) for plane in planes], int(level * weight), workers)
+    return blocks_above(logit, [int(plane) for plane in planes], level, workers)
 
 
 def near_probes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,9 +85,12 @@ def compute_fields(
     if len(intensities) != depth or (ndim == 3 and len(set(intensities)) != 1):
         raise ValueError("needed is an intensity for each plane, in 3-D the same for all")
     fields = Fields.empty((depth, height, width), ndim)
-    for plane, intensity in zip(fields.logit, intensities, strict=True):
-        if intensity is None:
-            plane[:] = np.iinfo(np.int16).min
+    if ndim == 2:
+        empty_logit = None
+    # every view counts as empty until it adds what it sees beyond that
+    empty = round((empty_logit or 0.0) * LOGIT_SCALE)
+    starts = [np.iinfo(np.int16).min if level is None else empty for level in intensities]
+    workers.map(lambda z: fields.logit[z].fill(starts[z]), range(depth))
     lines = np.ascontiguousarray(pixels).reshape(depth * height, width)
     plans = plan(
         (depth, height, width),
@@ -100,17 +104,16 @@ def compute_fields(
     sweeps = [_Sweep(part, lines, network, intensities, fields, empty_logit) for part in plans]
     schedule = _Schedule(sweeps, workers, progress)
     first, *others = sweeps
-    if ndim == 2 or empty_logit is None:
+    if empty_logit is None:
         for sweep in sweeps:  # one view after the other: each writes every voxel
             schedule.run(sweep)
         return fields
-    level = int(empty_logit * LOGIT_SCALE / VIEWS_PER_LOGIT[ndim])
     probes = probe_slices(first.part)
     schedule.run(first, only=set(probes))
-    seen = probes_above(fields.logit, probes, first.part, level, workers)
+    seen = probes_above(fields.logit, probes, first.part, empty, workers)
     first.choose(near_probes(seen, probes, first.part))
     schedule.run(first, only=set(range(first.part.slices)) - set(probes))
-    seen = blocks_above(fields.logit, range(depth), level, workers)
+    seen = blocks_above(fields.logit, range(depth), empty, workers)
     for sweep in others:
         sweep.choose(seen)
         schedule.run(sweep)
@@ -149,6 +152,23 @@ def _from_left(taps: Taps) -> tuple[int, int, Taps]:
     return left, span, Taps(taps.index - np.uint32(left), taps.weight)
 
 
+@dataclass(frozen=True)
+class Strip:
+    """The network's output on a band of tiles.
+
+    Attributes
+    ----------
+    values : ndarray of float32, shape (G, 3, H, columns)
+        Weighted and blended; the logit is what lies above that of empty space.
+    begin, end : int
+        Columns beyond these hold nothing but zeros.
+    """
+
+    values: NDArray[np.float32]
+    begin: int
+    end: int
+
+
 class _Sweep:
     """The network over one view: work is a band, one row of tiles in a group of slices.
 
@@ -167,7 +187,7 @@ class _Sweep:
     ) -> None:
         self.part, self.lines, self.network = part, lines, network
         self.fields, self.grid = fields, part.rows.grid
-        self.empty_logit = np.float32(empty_logit or 0.0)
+        self.empty_logit = empty_logit or 0.0
         groups = part.groups()
         self.row_taps = {
             thickness: [self._lines(band, thickness) for band in range(self.grid.count)]
@@ -221,32 +241,44 @@ class _Sweep:
         group, band = item
         strip = self._band(group, band)
         for part, before, own in self.waiting[group].add(band, strip):
+            begin, end = own.begin, own.end
             if before is not None:  # from the last pixel that is the band before's alone
                 shared, stride = slice(self.grid.margin - 1, self.grid.seam), self.grid.stride
-                own[:, :, shared] += before[:, :, shared.start + stride : shared.stop + stride]
-            self._write(group, part, own)
+                above = before.values[:, :, shared.start + stride : shared.stop + stride]
+                own.values[:, :, shared] += above
+                begin, end = min(before.begin, begin), max(before.end, end)
+            if begin < end:
+                self._write(group, part, Strip(own.values, begin, end))
 
-    def _band(self, group: Group, band: int) -> NDArray[np.float32]:
-        """Return the network's output on a band, weighted and blended, (G, 3, H, columns)."""
+    def _band(self, group: Group, band: int) -> Strip:
+        """Return the network's output on a band, blended."""
         cols, edge = self.part.cols.grid, self.grid.edge
-        strip = np.empty((group.slices, 3, edge, cols.length), np.float32)
+        shape = group.slices, 3, edge, cols.length
+        look = [self._wanted(group, band, tile) for tile in range(cols.count)]
+        first, last = cols.length, 0
+        if not np.any(look):
+            return Strip(np.zeros(shape, np.float32), first, last)
+        strip = np.empty(shape, np.float32)
         tiles = np.empty((group.slices, 1, 1, edge, cols.edge), np.float32)
-        nothing = np.zeros((3, edge, cols.edge), np.float32)
-        nothing[2] = self.empty_logit
-        for tile in range(cols.count):
-            wanted = [self._wanted(group.number + g, band, tile) for g in range(group.slices)]
-            if any(wanted):
-                self._gather(group, band, tile, tiles)
+        for tile, wanted in enumerate(look):
             begin, end = tile * cols.stride, min(tile * cols.stride + cols.edge, cols.length)
+            if wanted.any():
+                self._gather(group, band, tile, tiles)
+                first, last = min(first, begin), end
             weight = np.outer(self.row_weights[band], self.col_weights[tile])
             shared = cols.seam if tile else 0
-            for one, target, look in zip(tiles, strip, wanted, strict=True):
-                output = self.network(one) if look else nothing
-                blend(output, weight, shared, begin, end, target)
-        return strip
+            for one, target, seen in zip(tiles, strip, wanted, strict=True):
+                if seen:
+                    blend(self.network(one), weight, self.empty_logit, shared, begin, end, target)
+                else:
+                    target[:, :, begin + shared : end] = 0
+        return Strip(strip, first, last)
 
-    def _wanted(self, slice_: int, band: int, tile: int) -> bool:
-        return self.chosen is None or bool(self.chosen[slice_, band, tile])
+    def _wanted(self, group: Group, band: int, tile: int) -> NDArray[np.bool_]:
+        """Return which slices of a group the network looks at with a tile."""
+        if self.chosen is None:
+            return np.ones(group.slices, np.bool_)
+        return self.chosen[group.number : group.number + group.slices, band, tile]
 
     def _gather(self, group: Group, band: int, tile: int, tiles: NDArray[np.float32]) -> None:
         """Sample a tile of each slice."""
@@ -273,13 +305,17 @@ class _Sweep:
             tiles[:, 0, 0],
         )
 
-    def _write(self, group: Group, part: int, strip: NDArray[np.float32]) -> None:
+    def _write(self, group: Group, part: int, strip: Strip) -> None:
         """Add the rows that a band decides to the fields."""
         view, fields, share = self.part.view, self.fields, self.shares[group]
         depth, height, width = fields.shape
         rows, cols = self.row_parts[part], self.part.cols.restore
+        left = int(np.searchsorted(cols.index[1], strip.begin))
+        right = int(np.searchsorted(cols.index[0], strip.end))
+        index = np.ascontiguousarray(cols.index[:, left:right])
+        weight = np.ascontiguousarray(cols.weight[:, left:right])
         planes = share.index.shape[1]
-        runs = view.runs(height, share.plane, planes, 0, self.part.cols.length)
+        runs = view.runs(height, share.plane, planes, left, right - left)
         scratch = np.empty((2, runs.count, runs.length), np.float32)
         flow = FLOW_SCALE / VIEWS_PER_FLOW[fields.ndim] / NETWORK_FLOW
         logit = LOGIT_SCALE / VIEWS_PER_LOGIT[fields.ndim]
@@ -287,12 +323,12 @@ class _Sweep:
         targets = ((fields.flow[down], flow), (fields.flow[right], flow), (fields.logit, logit))
         for channel, (target, factor) in enumerate(targets):
             add_to_field(
-                strip,
+                strip.values,
                 channel,
                 rows.index,
                 rows.weight,
-                cols.index,
-                cols.weight,
+                index,
+                weight,
                 factor,
                 share.index,
                 share.weight,

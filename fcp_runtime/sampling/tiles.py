@@ -171,6 +171,7 @@ def gather(
 def blend(
     output: NDArray[np.float32],
     weight: NDArray[np.float32],
+    empty_logit: float,
     shared: int,
     begin: int,
     end: int,
@@ -186,6 +187,8 @@ def blend(
         Network output; columns past ``end`` are dropped.
     weight : ndarray of float32, shape (H, W)
         Weights of its pixels.
+    empty_logit : float
+        Taken off the logit, the last channel.
     shared : int
         So many columns from ``begin`` hold a share of the tile before, to which this one's is
         added; what the others hold is overwritten.
@@ -199,6 +202,8 @@ def blend(
     own = strip[:, :, begin + shared : end]
     np.multiply(output[:, :, shared:width], weight[:, shared:width], out=own)
     strip[:, :, begin : begin + shared] += output[:, :, :shared] * weight[:, :shared]
+    if empty_logit:
+        strip[2, :, begin:end] -= np.float32(empty_logit) * weight[:, :width]
 
 
 @kernel
@@ -255,8 +260,10 @@ def add_to_field(  # noqa: C901, PLR0912 - nested loops, not decisions
     """
     _, runs, length = scratch.shape
     along_x = apart > 0
-    slices, columns = strip.shape[0], strip.shape[3]
-    spread = np.empty((0 if along_x else columns, length), np.float32)  # a row, plane by plane
+    slices = strip.shape[0]
+    spread = np.empty(
+        (0 if along_x else strip.shape[3], length), np.float32
+    )  # a row, plane by plane
     seen = np.empty(slices, np.float32)  # of a pixel, slice by slice
     copies = plane_index.shape[1] if along_x else 1
     most, least, scale = np.float32(highest), np.float32(-highest - 1), np.float32(factor)
@@ -274,7 +281,7 @@ def add_to_field(  # noqa: C901, PLR0912 - nested loops, not decisions
                         + col_weight[1, j] * source[col_index[1, j]]
                     )
             else:
-                for n in range(columns):
+                for n in range(col_index[0, 0], col_index[1, runs - 1] + 1):
                     planes = spread[n]
                     for g in range(slices):
                         seen[g] = strip[g, channel, row, n]

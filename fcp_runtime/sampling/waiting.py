@@ -6,8 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from fcp_runtime.sampling.sweep import Strip
 
 
 class Waiting:
@@ -15,12 +14,10 @@ class Waiting:
 
     def __init__(self, count: int) -> None:
         self._uses = [2] * (count - 1) + [1]  # a band serves its own part and the next
-        self._strips: dict[int, NDArray[np.float32]] = {}
+        self._strips: dict[int, Strip] = {}
         self._lock = threading.Lock()
 
-    def add(
-        self, band: int, strip: NDArray[np.float32]
-    ) -> list[tuple[int, NDArray[np.float32] | None, NDArray[np.float32]]]:
+    def add(self, band: int, strip: Strip) -> list[tuple[int, Strip | None, Strip]]:
         """Return the parts (band, strip before, strip) that are complete now, and forget them."""
         with self._lock:
             self._strips[band] = strip

@@ -36,7 +36,7 @@ def test_bytes_are_those_of_the_arrays():
         sweep = _Sweep(part, lines, network, [Intensity(0, 1)] * 20, fields, None)
         group, band = sweep.phases()[0][0]
         strip = sweep._band(group, band)
-        assert strip.nbytes + seen[0].nbytes * group.slices == band_bytes(part)
+        assert strip.values.nbytes + seen[0].nbytes * group.slices == band_bytes(part)
 
 
 def test_memory_counts_the_image_only_where_it_outweighs_the_masks():

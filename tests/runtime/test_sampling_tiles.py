@@ -106,8 +106,9 @@ def test_blend_adds_where_the_tile_before_has_a_share_and_drops_what_does_not_fi
     for shared in (0, 4, 10, 12):
         found, expected = strip.copy(), strip.copy()
         expected[:, :, 20 + min(shared, 10) : 30] = 0
-        expected[:, :, 20:30] += (output * down[:, None] * across)[:, :, :10]
-        blend(output, np.outer(down, across), shared, 20, 30, found)
+        above = output - np.array([0, 0, -3], np.float32)[:, None, None]
+        expected[:, :, 20:30] += (above * down[:, None] * across)[:, :, :10]
+        blend(output, np.outer(down, across), -3.0, shared, 20, 30, found)
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
