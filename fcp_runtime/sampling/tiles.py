@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fcp_runtime.kernels import kernel
+from fcp_runtime.kernels import kernel, prefetch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_AHEAD = 8
+"""Runs of the field that are fetched before they are reached."""
 
 
 @dataclass(frozen=True)
@@ -297,6 +301,9 @@ def add_to_field(  # noqa: C901, PLR0912 - nested loops, not decisions
                         line[k] = a * left[k] + b * right[k]
         done = lower
         for r in range(runs):
+            if not along_x and r + _AHEAD < runs:
+                prefetch(field, base + i * step + r + _AHEAD, start)
+                prefetch(field, base + i * step + r + _AHEAD, start + length - 1)
             one, two = scratch[upper % 2, r], scratch[lower % 2, r]
             for copy in range(copies):
                 share_of = scale * plane_weight[0, copy] if along_x else scale
