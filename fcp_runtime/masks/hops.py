@@ -256,12 +256,16 @@ def _hop(  # noqa: C901 (a kernel called from a kernel compiles once more)
                     ex = (place[n, 2] + 32) >> 6
                     a = np.uint64(((ez >> 3) * rows + (ey >> 3)) * width + (ex >> 3))
                     fz, fy, fx = ez & 7, ey & 7, ex & 7
-                    gz, gy, gx = 8 - fz, 8 - fy, 8 - fx
-                    near = gz * gy * (gx * flow[a] + fx * flow[a + one])
-                    near += gz * fy * (gx * flow[a + line] + fx * flow[a + line + one])
+                    # one axis after the other, (8 - f) * p + f * q as 8 * p + f * (q - p)
+                    p, q = flow[a], flow[a + line]
+                    p = 8 * p + fx * (flow[a + one] - p)
+                    q = 8 * q + fx * (flow[a + line + one] - q)
+                    near = 8 * p + fy * (q - p)
                     a += area
-                    near += fz * gy * (gx * flow[a] + fx * flow[a + one])
-                    near += fz * fy * (gx * flow[a + line] + fx * flow[a + line + one])
+                    p, q = flow[a], flow[a + line]
+                    p = 8 * p + fx * (flow[a + one] - p)
+                    q = 8 * q + fx * (flow[a + line + one] - q)
+                    near = 8 * near + fz * (8 * p + fy * (q - p) - near)
                     right = (near << 43) >> 43
                     near = (near - right) >> 21
                     down = (near << 43) >> 43
