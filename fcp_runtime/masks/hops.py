@@ -211,7 +211,7 @@ def _pack(
 
 
 @kernel
-def _hop(  # noqa: C901 (a kernel called from a kernel compiles once more)
+def _hop(  # noqa: C901, PLR0915 (a kernel called from a kernel compiles once more)
     block: NDArray[np.int64],
     logit: NDArray[np.int16],
     cut: int,
