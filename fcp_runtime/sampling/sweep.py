@@ -87,10 +87,6 @@ def compute_fields(
     fields = Fields.empty((depth, height, width), ndim)
     if ndim == 2:
         empty_logit = None
-    # every view counts as empty until it adds what it sees beyond that
-    empty = round((empty_logit or 0.0) * LOGIT_SCALE)
-    starts = [np.iinfo(np.int16).min if level is None else empty for level in intensities]
-    workers.map(lambda z: fields.logit[z].fill(starts[z]), range(depth))
     lines = np.ascontiguousarray(pixels).reshape(depth * height, width)
     plans = plan(
         (depth, height, width),
@@ -102,6 +98,7 @@ def compute_fields(
         slice_spacing=slice_spacing,
     )
     sweeps = [_Sweep(part, lines, network, intensities, fields, empty_logit) for part in plans]
+    level = _fill(fields.logit, sweeps, intensities, workers) + 2  # what rounding may add
     schedule = _Schedule(sweeps, workers, progress)
     first, *others = sweeps
     if empty_logit is None:
@@ -110,14 +107,36 @@ def compute_fields(
         return fields
     probes = probe_slices(first.part)
     schedule.run(first, only=set(probes))
-    seen = probes_above(fields.logit, probes, first.part, empty, workers)
+    seen = probes_above(fields.logit, probes, first.part, level, workers)
     first.choose(near_probes(seen, probes, first.part))
     schedule.run(first, only=set(range(first.part.slices)) - set(probes))
-    seen = blocks_above(fields.logit, range(depth), empty, workers)
+    seen = blocks_above(fields.logit, range(depth), level, workers)
     for sweep in others:
         sweep.choose(seen)
         schedule.run(sweep)
     return fields
+
+
+def _fill(
+    logit: NDArray[np.int16],
+    sweeps: Sequence[_Sweep],
+    intensities: Sequence[Intensity | None],
+    workers: Workers,
+) -> int:
+    """Let every view count as empty until it is looked at; return the highest such logit."""
+    z, y, x = (np.zeros(length, np.int16) for length in logit.shape)
+    for sweep in sweeps:
+        (z, y, x)[sweep.part.view.normal][:] = sweep.empty
+    across = y[:, np.newaxis] + x
+
+    def fill(plane: int) -> None:
+        if intensities[plane] is None:
+            logit[plane] = np.iinfo(np.int16).min
+        elif sweeps[0].empty_logit:
+            np.add(across, z[plane], out=logit[plane])
+
+    workers.map(fill, range(len(logit)))
+    return int(across.max()) + int(z.max())
 
 
 class _Schedule:
@@ -159,9 +178,9 @@ class Strip:
     Attributes
     ----------
     values : ndarray of float32, shape (G, 3, H, columns)
-        Weighted and blended; the logit is what lies above that of empty space.
+        Weighted and blended.
     begin, end : int
-        Columns beyond these hold nothing but zeros.
+        Columns beyond these were not looked at: no flow, and the logit of empty space.
     """
 
     values: NDArray[np.float32]
@@ -199,6 +218,13 @@ class _Sweep:
         levels = [intensities[g.plane if part.view.normal == 0 else 0] for g in groups]
         self.levels = {g: level for g, level in zip(groups, levels, strict=True) if level}
         self.shares = {group: part.share(group) for group in self.levels}
+        self.empty = np.zeros(part.planes, np.int16)
+        self.offsets = {}
+        unit = LOGIT_SCALE / VIEWS_PER_LOGIT[fields.ndim]
+        for group, share in self.shares.items():
+            offset = np.rint(share.weight.sum(0) * (self.empty_logit * unit))
+            self.empty[share.plane : share.plane + offset.size] += offset.astype(np.int16)
+            self.offsets[group] = offset.astype(np.float32)
         self.waiting = {group: Waiting(self.grid.count) for group in self.levels}
         self.chosen: NDArray[np.bool_] | None = None
 
@@ -257,9 +283,13 @@ class _Sweep:
         look = [self._wanted(group, band, tile) for tile in range(cols.count)]
         first, last = cols.length, 0
         if not np.any(look):
-            return Strip(np.zeros(shape, np.float32), first, last)
+            values = np.zeros(shape, np.float32)
+            values[:, 2] = self.empty_logit * self.row_weights[band][:, np.newaxis]
+            return Strip(values, first, last)
         strip = np.empty(shape, np.float32)
         tiles = np.empty((group.slices, 1, 1, edge, cols.edge), np.float32)
+        nothing = np.zeros((3, edge, cols.edge), np.float32)
+        nothing[2] = self.empty_logit
         for tile, wanted in enumerate(look):
             begin, end = tile * cols.stride, min(tile * cols.stride + cols.edge, cols.length)
             if wanted.any():
@@ -268,10 +298,7 @@ class _Sweep:
             weight = np.outer(self.row_weights[band], self.col_weights[tile])
             shared = cols.seam if tile else 0
             for one, target, seen in zip(tiles, strip, wanted, strict=True):
-                if seen:
-                    blend(self.network(one), weight, self.empty_logit, shared, begin, end, target)
-                else:
-                    target[:, :, begin + shared : end] = 0
+                blend(self.network(one) if seen else nothing, weight, shared, begin, end, target)
         return Strip(strip, first, last)
 
     def _wanted(self, group: Group, band: int, tile: int) -> NDArray[np.bool_]:
@@ -317,6 +344,7 @@ class _Sweep:
         planes = share.index.shape[1]
         runs = view.runs(height, share.plane, planes, left, right - left)
         scratch = np.empty((2, runs.count, runs.length), np.float32)
+        offset = self.offsets[group]
         flow = FLOW_SCALE / VIEWS_PER_FLOW[fields.ndim] / NETWORK_FLOW
         logit = LOGIT_SCALE / VIEWS_PER_LOGIT[fields.ndim]
         down, right = view.flow
@@ -332,6 +360,7 @@ class _Sweep:
                 factor,
                 share.index,
                 share.weight,
+                offset if channel == 2 else np.zeros_like(offset),
                 scratch,
                 target.reshape(depth * height, width),
                 np.iinfo(target.dtype).max,

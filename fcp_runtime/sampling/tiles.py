@@ -175,7 +175,6 @@ def gather(
 def blend(
     output: NDArray[np.float32],
     weight: NDArray[np.float32],
-    empty_logit: float,
     shared: int,
     begin: int,
     end: int,
@@ -191,8 +190,6 @@ def blend(
         Network output; columns past ``end`` are dropped.
     weight : ndarray of float32, shape (H, W)
         Weights of its pixels.
-    empty_logit : float
-        Taken off the logit, the last channel.
     shared : int
         So many columns from ``begin`` hold a share of the tile before, to which this one's is
         added; what the others hold is overwritten.
@@ -206,8 +203,6 @@ def blend(
     own = strip[:, :, begin + shared : end]
     np.multiply(output[:, :, shared:width], weight[:, shared:width], out=own)
     strip[:, :, begin : begin + shared] += output[:, :, :shared] * weight[:, :shared]
-    if empty_logit:
-        strip[2, :, begin:end] -= np.float32(empty_logit) * weight[:, :width]
 
 
 @kernel
@@ -221,6 +216,7 @@ def add_to_field(  # noqa: C901, PLR0912 - nested loops, not decisions
     factor: float,
     plane_index: NDArray[np.uint32],
     plane_weight: NDArray[np.float32],
+    offset: NDArray[np.float32],
     scratch: NDArray[np.float32],
     field: NDArray[Any],
     highest: int,
@@ -250,6 +246,8 @@ def add_to_field(  # noqa: C901, PLR0912 - nested loops, not decisions
         Fixed-point units that one unit of network output adds.
     plane_index, plane_weight : ndarray, shape (2, p)
         For each input plane the slices of the group that it reads (`plan.Share`).
+    offset : ndarray of float32, shape (p,)
+        Whole numbers of fixed-point units that are taken off what each input plane is given.
     scratch : ndarray of float32, shape (2, runs, length)
         Two interpolated rows of the strip.
     field : ndarray of int8 or int16, shape (Z * Y, X)
@@ -272,6 +270,10 @@ def add_to_field(  # noqa: C901, PLR0912 - nested loops, not decisions
     copies = plane_index.shape[1] if along_x else 1
     most, least, scale = np.float32(highest), np.float32(-highest - 1), np.float32(factor)
     whole = np.float32(1.5 * 2**23)  # float32 has no fractions there: adding it rounds to even
+    less = np.empty((copies, length), np.float32)
+    for copy in range(copies):
+        for k in range(length):
+            less[copy, k] = offset[copy] if along_x else offset[k]
     done = -1  # scratch holds this row and the one before
     for i in range(row_index.shape[1]):
         upper, lower = row_index[0, i], row_index[1, i]
@@ -309,7 +311,8 @@ def add_to_field(  # noqa: C901, PLR0912 - nested loops, not decisions
                 share_of = scale * plane_weight[0, copy] if along_x else scale
                 a, b = share_of * row_weight[0, i], share_of * row_weight[1, i]
                 target = field[base + i * step + r + copy * apart, start : start + length]
+                own = less[copy]
                 for k in range(length):
                     share = min(max(a * one[k] + b * two[k], least), most)
-                    total = np.float32(target[k]) + ((share + whole) - whole)
+                    total = np.float32(target[k]) + (((share + whole) - whole) - own[k])
                     target[k] = np.int16(min(max(total, least), most))

@@ -106,13 +106,12 @@ def test_blend_adds_where_the_tile_before_has_a_share_and_drops_what_does_not_fi
     for shared in (0, 4, 10, 12):
         found, expected = strip.copy(), strip.copy()
         expected[:, :, 20 + min(shared, 10) : 30] = 0
-        above = output - np.array([0, 0, -3], np.float32)[:, None, None]
-        expected[:, :, 20:30] += (above * down[:, None] * across)[:, :, :10]
-        blend(output, np.outer(down, across), -3.0, shared, 20, 30, found)
+        expected[:, :, 20:30] += (output * down[:, None] * across)[:, :, :10]
+        blend(output, np.outer(down, across), shared, 20, 30, found)
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def add(strip, factor, field):
+def add(strip, factor, field, offset=0):
     """Add channel 0 of a strip of one slice, whose grid is the input's."""
     rows, cols = taps_to_input(field.shape[0], 1.0), taps_to_input(field.shape[1], 1.0)
     scratch = np.empty((2, 1, field.shape[1]), np.float32)
@@ -124,6 +123,7 @@ def add(strip, factor, field):
         *taps,
         factor,
         *planes,
+        np.array([offset], np.float32),
         scratch,
         field,
         np.iinfo(field.dtype).max,
@@ -140,6 +140,12 @@ def test_fields_round_to_the_nearest_and_saturate():
     add(strip, 1.0, field)
     # a share is limited before it is added, so that two shares give one sum in either order
     np.testing.assert_array_equal(field, [[1, 2, 0, 32762], [-32761, 32767, -32768, 32766]])
+
+
+def test_an_offset_is_taken_off_after_rounding():
+    field = np.array([[1, 2, 3]], np.int16)
+    add(np.array([[0.6, -0.6, 7.0]], np.float32), 1.0, field, offset=-4)
+    np.testing.assert_array_equal(field, [[6, 5, 14]])
 
 
 def test_two_shares_add_up_to_the_same_in_either_order():
