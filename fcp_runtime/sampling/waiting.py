@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fcp_runtime.sampling.sweep import Strip
+    from fcp_runtime.sampling.bands import Strip
 
 
 class Waiting:
