@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
     from fcp_runtime.sampling.views import View
 
+INDIFFERENT = -1.0
+"""From this threshold on, where the network looks does not depend on it: masks made again at
+another one are those of a full run."""
+
 
 class Segmenter:
     """A model, ready to segment images; one may be called from several threads at once.
@@ -165,7 +169,7 @@ class Segmenter:
         progress: Progress,
     ) -> Fields:
         margin = settings.empty_margin
-        empty_logit = settings.cellprob_threshold - margin if margin else None
+        empty_logit = min(settings.cellprob_threshold, INDIFFERENT) - margin if margin else None
         return compute_fields(
             stack,
             mirrored(self.network) if settings.augment else self.network,

@@ -84,6 +84,7 @@ def open_session(content: bytes, name: str) -> Any:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.enable_mem_pattern = False  # it would keep one for each of many tile shapes
     options.log_severity_level = 4  # a failure is raised: it need not be printed too
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")

@@ -9,7 +9,7 @@ import numpy as np
 
 from fcp_runtime.fields import FLOW_SCALE, LOGIT_SCALE, VIEWS_PER_FLOW, VIEWS_PER_LOGIT, Fields
 from fcp_runtime.sampling.axes import Taps, thick_taps
-from fcp_runtime.sampling.occupancy import tiles_over
+from fcp_runtime.sampling.occupancy import Boxes
 from fcp_runtime.sampling.tiles import add_to_field, blend, gather
 from fcp_runtime.sampling.waiting import Waiting
 
@@ -33,6 +33,39 @@ def _from_left(taps: Taps) -> tuple[int, int, Taps]:
     return left, span, Taps(taps.index - np.uint32(left), taps.weight)
 
 
+def _part_of(taps: Taps, part: slice) -> Taps:
+    """Return the taps of some of the samples."""
+    return Taps(taps.index[:, part], np.ascontiguousarray(taps.weight[:, part]))
+
+
+def _reading(index: NDArray[Any], begin: int, end: int) -> tuple[int, int]:
+    """Return the first and the last but one sample that read pixels ``begin`` to ``end``."""
+    return int(np.searchsorted(index[1], begin)), int(np.searchsorted(index[0], end))
+
+
+def _pair(values: NDArray[np.int64]) -> tuple[int, int]:
+    row, col = values.tolist()
+    return row, col
+
+
+def _least(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return min(one[0], other[0]), min(one[1], other[1])
+
+
+def _most(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return max(one[0], other[0]), max(one[1], other[1])
+
+
+def _put(
+    output: NDArray[np.float32], nothing: NDArray[np.float32], begin: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Return ``nothing``, shape (3, H, W), with the network's output on a box of it."""
+    whole = nothing.copy()
+    _, height, width = output.shape
+    whole[:, begin[0] : begin[0] + height, begin[1] : begin[1] + width] = output
+    return whole
+
+
 @dataclass(frozen=True)
 class Strip:
     """The network's output on a band of tiles.
@@ -41,13 +74,13 @@ class Strip:
     ----------
     values : ndarray of float32, shape (G, 3, H, columns)
         Weighted and blended.
-    begin, end : int
-        Columns beyond these were not looked at: no flow, and the logit of empty space.
+    begin, end : tuple of int
+        Row and column. What lies beyond was not looked at: no flow, and the logit of empty space.
     """
 
     values: NDArray[np.float32]
-    begin: int
-    end: int
+    begin: tuple[int, int]
+    end: tuple[int, int]
 
 
 class Sweep:
@@ -74,7 +107,7 @@ class Sweep:
             thickness: [self._lines(band, thickness) for band in range(self.grid.count)]
             for thickness in {group.thickness for group in groups}
         }
-        self.col_taps = [_from_left(part.cols.tile_taps(n)) for n in range(part.cols.grid.count)]
+        self.col_taps = [part.cols.tile_taps(n) for n in range(part.cols.grid.count)]
         self.row_weights, self.col_weights = self.grid.weights(), part.cols.grid.weights()
         self.row_parts = [part.rows.part(n) for n in range(self.grid.count)]
         levels = [intensities[g.plane if part.view.normal == 0 else 0] for g in groups]
@@ -88,7 +121,7 @@ class Sweep:
             self.empty[share.plane : share.plane + offset.size] += offset.astype(np.int16)
             self.offsets[group] = offset.astype(np.float32)
         self.waiting = {group: Waiting(self.grid.count) for group in self.levels}
-        self.chosen: NDArray[np.bool_] | None = None
+        self.boxes = Boxes.whole(part)
 
     def _lines(self, band: int, thickness: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the taps of a band's rows: lines of the volume from a group's first, and weights."""
@@ -114,76 +147,100 @@ class Sweep:
             for phase in self.part.phases()
         ]
 
-    def choose(self, seen: NDArray[np.bool_] | None) -> None:
-        """Restrict the work to tiles over what has been seen (`occupancy`), or to none."""
-        self.chosen = None if seen is None else tiles_over(seen, self.part)
+    def choose(self, seen: NDArray[np.bool_]) -> None:
+        """Restrict the work to what lies around blocks in which something was seen."""
+        self.boxes = Boxes.around(seen, self.part)
 
-    def tiles(self, group: Group) -> int:
-        """Return how many tiles of a group the network looks at."""
-        if self.chosen is None:
-            return group.slices * self.grid.count * self.part.cols.grid.count
-        return int(np.count_nonzero(self.chosen[group.number : group.number + group.slices]))
+    def pixels(self, group: Group) -> int:
+        """Return how many pixels of a group the network looks at."""
+        return int(self.boxes.pixels[group.number : group.number + group.slices].sum())
 
     def work(self, item: tuple[Group, int]) -> None:
         """Do one band, and write the rows of the volume that are complete with it."""
         group, band = item
         strip = self._band(group, band)
         for part, before, own in self.waiting[group].add(band, strip):
-            begin, end = own.begin, own.end
-            if before is not None:  # from the last pixel that is the band before's alone
-                shared, stride = slice(self.grid.margin - 1, self.grid.seam), self.grid.stride
-                above = before.values[:, :, shared.start + stride : shared.stop + stride]
-                own.values[:, :, shared] += above
-                begin, end = min(before.begin, begin), max(before.end, end)
-            if begin < end:
-                self._write(group, part, Strip(own.values, begin, end))
+            merged = own if before is None else self._merge(before, own)
+            if merged.begin < merged.end:
+                self._write(group, part, merged)
+
+    def _merge(self, before: Strip, own: Strip) -> Strip:
+        """Add the rows that a band shares with the one before."""
+        # from the last pixel that is the band before's alone
+        shared, stride = slice(self.grid.margin - 1, self.grid.seam), self.grid.stride
+        own.values[:, :, shared] += before.values[
+            :, :, shared.start + stride : shared.stop + stride
+        ]
+        begin = max(before.begin[0] - stride, shared.start), before.begin[1]
+        end = min(before.end[0] - stride, shared.stop), before.end[1]
+        if begin[0] >= end[0]:
+            return own
+        return Strip(own.values, _least(own.begin, begin), _most(own.end, end))
 
     def _band(self, group: Group, band: int) -> Strip:
         """Return the network's output on a band, blended."""
         cols, edge = self.part.cols.grid, self.grid.edge
         shape = group.slices, 3, edge, cols.length
-        look = [self._wanted(group, band, tile) for tile in range(cols.count)]
-        first, last = cols.length, 0
-        if not np.any(look):
+        boxes = [self._boxes(group, band, tile) for tile in range(cols.count)]
+        first, last = (edge, cols.length), (0, 0)
+        if not any(end.any() for _, end in boxes):
             values = np.zeros(shape, np.float32)
             values[:, 2] = self.empty_logit * self.row_weights[band][:, np.newaxis]
             return Strip(values, first, last)
         strip = np.empty(shape, np.float32)
-        tiles = np.empty((group.slices, 1, 1, edge, cols.edge), np.float32)
         nothing = np.zeros((3, edge, cols.edge), np.float32)
         nothing[2] = self.empty_logit
-        for tile, wanted in enumerate(look):
-            begin, end = tile * cols.stride, min(tile * cols.stride + cols.edge, cols.length)
-            if wanted.any():
-                self._gather(group, band, tile, tiles)
-                first, last = min(first, begin), end
+        for tile, (begins, ends) in enumerate(boxes):
+            left = tile * cols.stride
             weight = np.outer(self.row_weights[band], self.col_weights[tile])
             shared = cols.seam if tile else 0
-            for one, target, seen in zip(tiles, strip, wanted, strict=True):
-                blend(self.network(one) if seen else nothing, weight, shared, begin, end, target)
+            looked = ends[0] > 0
+            if looked.any():
+                begin = _pair(begins[:, looked].min(1))
+                end = _pair(ends.max(1))
+                pixels = self._gather(group, band, tile, begin, end)
+                first = _least(first, (begin[0], left + begin[1]))
+                last = _most(last, (end[0], min(left + end[1], cols.length)))
+            for slice_ in range(group.slices):
+                output = nothing
+                if looked[slice_]:
+                    inner = begins[:, slice_] - begin, ends[:, slice_] - begin
+                    rows, across = (slice(*map(int, bounds)) for bounds in zip(*inner, strict=True))
+                    one = np.ascontiguousarray(pixels[slice_, np.newaxis, np.newaxis, rows, across])
+                    output = self.network(one)
+                    if output.shape != nothing.shape:
+                        output = _put(output, nothing, _pair(begins[:, slice_]))
+                blend(
+                    output, weight, shared, left, min(left + cols.edge, cols.length), strip[slice_]
+                )
         return Strip(strip, first, last)
 
-    def _wanted(self, group: Group, band: int, tile: int) -> NDArray[np.bool_]:
-        """Return which slices of a group the network looks at with a tile."""
-        if self.chosen is None:
-            return np.ones(group.slices, np.bool_)
-        return self.chosen[group.number : group.number + group.slices, band, tile]
+    def _boxes(
+        self, group: Group, band: int, tile: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where boxes of a tile begin and end in the slices of a group, shape (2, G)."""
+        part = slice(group.number, group.number + group.slices)
+        return self.boxes.begin[:, part, band, tile], self.boxes.end[:, part, band, tile]
 
-    def _gather(self, group: Group, band: int, tile: int, tiles: NDArray[np.float32]) -> None:
-        """Sample a tile of each slice."""
+    def _gather(
+        self, group: Group, band: int, tile: int, begin: tuple[int, int], end: tuple[int, int]
+    ) -> NDArray[np.float32]:
+        """Sample rows and columns ``begin`` to ``end`` of a tile of each slice."""
         view, thickness, level = self.part.view, group.thickness, self.levels[group]
-        left, span, cols = self.col_taps[tile]
+        of_rows, of_cols = (slice(*bounds) for bounds in zip(begin, end, strict=True))
+        left, span, cols = _from_left(_part_of(self.col_taps[tile], of_cols))
         runs = view.runs(self.fields.shape[1], group.plane, group.planes, left, span)
         scratch = np.empty((runs.count, runs.length), np.float32)
         lines, row_weight = self.row_taps[thickness][band]
         if view.normal == 2:  # the planes of a slice lie side by side in the runs
             index = cols.index * np.uint32(runs.length)
             cols = Taps(*thick_taps(index, cols.weight, thickness, 1))
+        tiles = np.empty((group.slices, end[0] - begin[0], end[1] - begin[1]), np.float32)
         gather(
             self.lines,
             runs.start,
-            lines + runs.base,
-            row_weight,
+            lines[:, of_rows] + runs.base,
+            np.ascontiguousarray(row_weight[:, of_rows]),
             cols.index,
             cols.weight,
             thickness,
@@ -191,16 +248,19 @@ class Sweep:
             1 / (level.high - level.low),
             scratch,
             scratch.reshape(-1),
-            tiles[:, 0, 0],
+            tiles,
         )
+        return tiles
 
     def _write(self, group: Group, part: int, strip: Strip) -> None:
         """Add the rows that a band decides to the fields."""
         view, fields, share = self.part.view, self.fields, self.shares[group]
         depth, height, width = fields.shape
         rows, cols = self.row_parts[part], self.part.cols.restore
-        left = int(np.searchsorted(cols.index[1], strip.begin))
-        right = int(np.searchsorted(cols.index[0], strip.end))
+        top, bottom = _reading(rows.index, strip.begin[0], strip.end[0])
+        row_index = np.ascontiguousarray(rows.index[:, top:bottom])
+        row_weight = np.ascontiguousarray(rows.weight[:, top:bottom])
+        left, right = _reading(cols.index, strip.begin[1], strip.end[1])
         index = np.ascontiguousarray(cols.index[:, left:right])
         weight = np.ascontiguousarray(cols.weight[:, left:right])
         planes = share.index.shape[1]
@@ -215,8 +275,8 @@ class Sweep:
             add_to_field(
                 strip.values,
                 channel,
-                rows.index,
-                rows.weight,
+                row_index,
+                row_weight,
                 index,
                 weight,
                 factor,
@@ -226,7 +286,7 @@ class Sweep:
                 scratch,
                 target.reshape(depth * height, width),
                 np.iinfo(target.dtype).max,
-                runs.base + rows.begin * runs.step,
+                runs.base + (rows.begin + top) * runs.step,
                 runs.step,
                 runs.start,
                 runs.apart,

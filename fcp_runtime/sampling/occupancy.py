@@ -1,8 +1,9 @@
-"""Which tiles a view needs, given where another view, or neighbouring slices, saw something."""
+"""Which parts of its tiles a view needs, given where another view, or neighbouring slices, saw something."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 BLOCK = 8
 """Edge of the blocks of a plane that are looked at as one, input pixels."""
+
+CONTEXT = 16
+"""Network pixels that are looked at around what was seen: about the diameter of a nucleus."""
 
 PROBE = 4.5
 """Network pixels between probes: a quarter of the diameter that networks are trained for."""
@@ -125,43 +129,112 @@ def near_probes(
     return both
 
 
-def tiles_over(seen: NDArray[np.bool_], part: ViewPlan) -> NDArray[np.bool_]:
-    """Return the tiles of a view that decide a pixel of a block in which something was seen.
+@dataclass(frozen=True)
+class Boxes:
+    """What the network looks at: one box of each tile of each slice of a view.
 
-    Parameters
+    Attributes
     ----------
-    seen : ndarray of bool, shape (Z, Y / BLOCK, X / BLOCK)
-        Plane by plane.
-    part : ViewPlan
-        The view.
-
-    Returns
-    -------
-    ndarray of bool, shape (slices, tiles down, tiles across)
+    begin, end : ndarray of int64, shape (2, slices, tiles down, tiles across)
+        Rows and columns of the tile, from a multiple of 8 to one; the end is 0 where the network
+        does not look at a tile.
     """
-    view = part.view
-    units = (1, BLOCK, BLOCK)
-    blocks = seen.transpose(view.normal, view.rows, view.cols)
-    rows = _spans(part.rows, units[view.rows])
-    cols = _spans(part.cols, units[view.cols])
+
+    begin: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+    @classmethod
+    def whole(cls, part: ViewPlan) -> Self:
+        """Return boxes as large as the tiles."""
+        grids = part.rows.grid, part.cols.grid
+        end = np.empty((2, part.slices, *(grid.count for grid in grids)), np.int64)
+        end[0], end[1] = (grid.edge for grid in grids)
+        return cls(np.zeros_like(end), end)
+
+    @classmethod
+    def around(cls, seen: NDArray[np.bool_], part: ViewPlan) -> Self:
+        """Return boxes that hold what was seen of the pixels that a tile decides, and `CONTEXT`.
+
+        Parameters
+        ----------
+        seen : ndarray of bool, shape (Z, Y / BLOCK, X / BLOCK)
+            Plane by plane.
+        part : ViewPlan
+            The view.
+        """
+        view = part.view
+        units = (1, BLOCK, BLOCK)
+        blocks = _slices(seen.transpose(view.normal, view.rows, view.cols), units, part)
+        rows = _spans(part.rows, units[view.rows])
+        cols = _spans(part.cols, units[view.cols])
+        found = cls.whole(part)
+        for r, row in enumerate(rows):
+            for c, col in enumerate(cols):
+                inside = blocks[:, row.blocks, col.blocks]
+                for axis, span in ((0, row), (1, col)):
+                    begin, end = span.around(np.any(inside, axis=(2 - axis,)))
+                    found.begin[axis, :, r, c], found.end[axis, :, r, c] = begin, end
+        return found
+
+    @property
+    def pixels(self) -> NDArray[np.int64]:
+        """Pixels of each box, shape (slices, tiles down, tiles across)."""
+        size: NDArray[np.int64] = (self.end - self.begin).prod(0)
+        return size
+
+
+@dataclass(frozen=True)
+class _Span:
+    """The blocks that a tile decides along an axis.
+
+    Attributes
+    ----------
+    blocks : slice
+    begin, end : ndarray of int64
+        Pixels of the tile that each block reads.
+    edge : int
+        Pixels of the tile.
+    """
+
+    blocks: slice
+    begin: NDArray[np.int64]
+    end: NDArray[np.int64]
+    edge: int
+
+    def around(self, seen: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return begin and end of the boxes about what was seen, shape (slices, blocks)."""
+        first = self.begin[seen.argmax(1)] - CONTEXT
+        last = self.end[seen.shape[1] - 1 - seen[:, ::-1].argmax(1)] + CONTEXT
+        begin = np.maximum(first, 0) // 8 * 8
+        end = np.minimum(-(-last // 8) * 8, self.edge)
+        any_ = seen.any(1)
+        return begin * any_, end * any_
+
+
+def _slices(blocks: NDArray[np.bool_], units: tuple[int, ...], part: ViewPlan) -> NDArray[np.bool_]:
+    """Return what was seen in the planes of each slice, from blocks (across, down, along)."""
+    unit = units[part.view.normal]
     first = np.arange(part.slices) * part.thickness
     last = np.minimum(first + part.thickness, part.planes) - 1
-    unit = units[view.normal]
-    found = np.zeros((part.slices, len(rows), len(cols)), bool)
-    for r, row in enumerate(rows):
-        band = np.count_nonzero(blocks[:, row], axis=1) > 0
-        for c, col in enumerate(cols):
-            before = np.pad(np.cumsum(np.count_nonzero(band[:, col], axis=1) > 0), (1, 0))
-            found[:, r, c] = before[last // unit + 1] > before[first // unit]
-    return found
+    low, high = first // unit, last // unit
+    seen: NDArray[np.bool_] = blocks[low].copy()
+    for further in range(1, int((high - low).max()) + 1):
+        seen |= blocks[np.minimum(low + further, high)]
+    return seen
 
 
-def _spans(axis: AxisPlan, unit: int) -> list[slice]:
+def _spans(axis: AxisPlan, unit: int) -> list[_Span]:
     """Return the blocks of input pixels that each tile along an axis decides."""
     spans = []
+    count = -(-axis.length // unit)
+    pixel = np.arange(count) * unit
+    low = axis.restore.index[0, pixel].astype(np.int64)
+    high = axis.restore.index[1, np.minimum(pixel + unit, axis.length) - 1].astype(np.int64) + 1
     for tile, weights in enumerate(axis.grid.weights()):
-        used = np.flatnonzero(weights) + tile * axis.grid.stride
+        start = tile * axis.grid.stride
+        used = np.flatnonzero(weights) + start
         begin = int(np.searchsorted(axis.restore.index[1], used[0]))
         end = int(np.searchsorted(axis.restore.index[0], used[-1], side="right"))
-        spans.append(slice(begin // unit, -(-end // unit)))
+        part = slice(begin // unit, -(-end // unit))
+        spans.append(_Span(part, low[part] - start, high[part] - start, axis.grid.edge))
     return spans

@@ -144,7 +144,7 @@ class _Schedule:
         """Do a view, or the groups that begin with one of the slices ``only``."""
         for phase in sweep.phases():
             bands = [item for item in phase if only is None or item[0].number in only]
-            bands.sort(key=lambda item: -sweep.tiles(item[0]))  # so that threads end together
+            bands.sort(key=lambda item: -sweep.pixels(item[0]))  # so that threads end together
             before, total, progress = self.done, self.total, self.progress
             self.workers.map(
                 sweep.work, bands, stage="network", progress=_after(before, total, progress)
