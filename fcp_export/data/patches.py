@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fcp_export.data.cache import Taught
 
-BACKGROUND = 0.05
+BACKGROUND = 0.1
 """Share of patches that may show background alone: a student must learn to stay silent, too."""
 PATCH_EDGES = (96, 128, 160, 192, 224, 256)
 """Patch edges: the tile sizes in use, because a network sees a tile's border everywhere."""
@@ -40,6 +40,8 @@ class Augmentation:
         Intensities between ``1 / gain`` and ``gain`` times, to the power ``1 / gamma`` to ``gamma``.
     shade : float
         Places of a patch are up to so many times darker than others.
+    haze : float
+        Most that light from outside the plane adds, in units of the normalised image.
     axial : float
         Largest spacing of planes, in pixels, that slices along z are made to look like.
     """
@@ -49,11 +51,14 @@ class Augmentation:
     noise: float = 0.12
     gain: float = 1.5
     gamma: float = 1.5
-    shade: float = 4.0
+    shade: float = 1.0
+    haze: float = 0.6
     axial: float = 4.0
 
 
-PLAIN = Augmentation(scale=1.0, blur=0.0, noise=0.0, gain=1.0, gamma=1.0, shade=1.0, axial=1.0)
+PLAIN = Augmentation(
+    scale=1.0, blur=0.0, noise=0.0, gain=1.0, gamma=1.0, shade=1.0, haze=0.0, axial=1.0
+)
 """No augmentation but flips and rotations: for validation."""
 
 
@@ -214,11 +219,13 @@ def _window(
 
 
 def degrade(image: Tensor, rng: np.random.Generator, how: Augmentation) -> Tensor:
-    """Change gain, gamma, shade, blur and noise of a patch (1, P, P); the maps stay."""
+    """Change gain, gamma, shade, haze, blur and noise of a patch (1, P, P); the maps stay."""
     if how == PLAIN:
         return image
     if rng.random() < 0.4:
         image = image * shade(image.shape[-1], rng, how.shade)
+    if rng.random() < 0.3:
+        image = image + haze(image, rng, how.haze)
     if rng.random() < 0.5:
         exponent = how.gamma ** rng.uniform(-1, 1)
         image = image.sign() * image.abs() ** exponent
@@ -245,6 +252,28 @@ def shade(edge: int, rng: np.random.Generator, most: float) -> Tensor:
     nodes = 2 + math.ceil(edge / rng.uniform(12, 64))
     field = torch.from_numpy(rng.uniform(0, 1, (1, 1, nodes, nodes)).astype(np.float32))
     return most ** -interpolate(field, (edge, edge), mode="bilinear")[0, 0]
+
+
+def haze(image: Tensor, rng: np.random.Generator, most: float) -> Tensor:
+    """Return light (1, P, P) from outside the plane: bright, but no nucleus in focus.
+
+    Either streaks and clouds, a few bright ones on a dark ground, or other nuclei out of focus: the
+    patch itself, mirrored and blurred by at least a quarter of a diameter of 17.
+    """
+    edge = image.shape[-1]
+    if rng.random() < 0.5:
+        return rng.uniform(0, 2 * most) * gaussian_blur(image.flip(2), rng.uniform(4, 12))
+    nodes = torch.from_numpy(rng.uniform(0, 1, (1, 1, 16, 16)).astype(np.float32) ** 3)
+    angle = rng.uniform(0, math.pi)
+    # width and length of a cloud in pixels, against the distance of two nodes
+    across, along = edge / 16 / np.exp(rng.uniform(np.log(12), np.log(96), 2))
+    cosine, sine = math.cos(angle), math.sin(angle)
+    turn = [[across * cosine, -across * sine, 0.0], [along * sine, along * cosine, 0.0]]
+    grid = affine_grid(
+        torch.tensor([turn], dtype=torch.float32), [1, 1, edge, edge], align_corners=False
+    )
+    light = grid_sample(nodes, grid, "bicubic", "reflection", align_corners=False)[0]
+    return rng.uniform(0, most) * light.clamp(0, 1)
 
 
 def coarsen(image: Tensor, rng: np.random.Generator, most: float) -> Tensor:

@@ -21,6 +21,7 @@ from fcp_export.data.patches import (
     cut,
     degrade,
     gaussian_blur,
+    haze,
     shade,
 )
 from fcp_export.data.slices import SliceSet
@@ -188,6 +189,33 @@ def test_shade_darkens_some_places_and_changes_slowly(seed):
     assert 0.7 < found.max() <= 1
     steps = [np.abs(np.diff(np.log(found), axis=axis)).max() for axis in (0, 1)]
     assert max(steps) < math.log(4) / 8
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_haze_adds_light_without_edges(seed):
+    """Of nuclei or of streaks: in no pixel as sharp as a nucleus in focus, and never negative."""
+    sharp = torch.zeros(1, 128, 128)
+    sharp[:, 40:60, 30:50] = 1.0
+    found = haze(sharp, np.random.default_rng(seed), 0.6).numpy()
+    assert found.shape == (1, 128, 128)
+    assert found.min() >= 0
+    assert 0 < found.max() < 1.2
+    assert max(np.abs(np.diff(found, axis=axis)).max() for axis in (1, 2)) < 0.12
+
+
+def test_haze_shows_the_mirrored_patch_out_of_focus_or_does_not_depend_on_it():
+    point = torch.zeros(1, 128, 128)
+    point[0, 64, 40] = 1.0
+    of_nuclei = 0
+    for seed in SEEDS:
+        found = haze(point, np.random.default_rng(seed), 0.6)[0].numpy()
+        if found.sum() < 1.3:  # the light of the point, spread
+            of_nuclei += 1
+            assert np.unravel_index(found.argmax(), found.shape) == (64, 127 - 40)
+        else:
+            other = haze(point.flip(1), np.random.default_rng(seed), 0.6)[0].numpy()
+            np.testing.assert_array_equal(found, other)
+    assert 0 < of_nuclei < len(SEEDS)
 
 
 @pytest.mark.parametrize("sigma", [1.0, 2 / 3])
