@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MATRIX = 1024
 """Edge of the matrices whose product is timed."""
 
-MIX = 64
+MIX = 512
 """Tiles of the bare loop, before it begins again."""
 
 Tile = tuple[int, int]
