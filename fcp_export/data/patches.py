@@ -262,7 +262,9 @@ def haze(image: Tensor, rng: np.random.Generator, most: float) -> Tensor:
     """
     edge = image.shape[-1]
     if rng.random() < 0.5:
-        return rng.uniform(0, 2 * most) * gaussian_blur(image.flip(2), rng.uniform(4, 12))
+        return rng.uniform(0, 2 * most) * gaussian_blur(
+            image.flip(2), rng.uniform(4, min(12, edge / 4))
+        )
     nodes = torch.from_numpy(rng.uniform(0, 1, (1, 1, 16, 16)).astype(np.float32) ** 3)
     angle = rng.uniform(0, math.pi)
     # width and length of a cloud in pixels, against the distance of two nodes
