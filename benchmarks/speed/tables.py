@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.speed.fits import medians
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from benchmarks.speed.store import Result
 
 STAGES = ("start", "read", "intensity", "network", "masks", "write")
@@ -77,6 +79,16 @@ def stack_table(found: Found) -> Table:
     return Table("stacks", header, rows)
 
 
+def _tiles(counts: Mapping[str, float]) -> str:
+    """Say how many tiles there are, and which sizes are the most frequent."""
+    often = sorted(counts, key=lambda size: -counts[size])[:2]
+    shown = [f"{counts[size]:g} of {size}" for size in often]
+    if len(counts) > len(often):
+        rest = sum(counts.values()) - sum(counts[size] for size in often)
+        shown.append(f"{rest:g} of {len(counts) - len(often)} other sizes")
+    return " + ".join(shown)
+
+
 def network_table(found: Found) -> Table:
     """Return the network stage beside a bare loop and the matrix product."""
     rows = []
@@ -91,7 +103,7 @@ def network_table(found: Found) -> Table:
         rows.append(
             (
                 name,
-                " + ".join(f"{count:g} of {size}" for size, count in result["tiles"].items()),
+                _tiles(result["tiles"]),
                 result["output_pixels"] / 1e6,
                 result["tile_pixels"] / 1e6,
                 seconds,
