@@ -78,8 +78,9 @@ class Settings:
         In mode ``"3d"`` a slice is the mean of as many planes as lie within so many network pixels,
         and they all get its result; 0 takes every plane by itself.
     empty_margin : float
-        In mode ``"3d"`` tiles where the view XY, or a neighbouring slice of it, has a logit more
-        than this below ``cellprob_threshold`` everywhere are left out; 0 computes every tile.
+        In mode ``"3d"`` the network looks only at and around places where the view XY, or a
+        neighbouring slice of it, has a logit that is at most so far below ``cellprob_threshold``
+        (below -1, where that is higher); 0 computes every tile.
     augment : bool or None
         Whether the network sees each tile in its mirror images too and the mean counts, for four
         times its time. None does so but for mode ``"3d"``, where three views are averaged.

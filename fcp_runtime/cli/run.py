@@ -92,7 +92,7 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
 @setting("--overlap", type=int, help="Least overlap of tiles; from the model by default.")
 @setting("--slice-spacing", help="Planes within so many network pixels make one slice (3-D).")
 @setting(
-    "--empty-margin", help="Leave out tiles with logits so far below threshold (3-D); 0: none."
+    "--empty-margin", help="Look around logits at most so far below threshold (3-D); 0: everywhere."
 )
 @click.option(
     "--augment/--no-augment",

@@ -62,9 +62,9 @@ def compute_fields(
     workers : Workers
         Threads.
     empty_logit : float or None
-        In 3-D a tile over which the first view, or for its own tiles the nearest of its slices
-        that are done first, is nowhere above this logit is left out: there the view counts with
-        this logit and no flow. None computes every tile.
+        In 3-D a view looks only at and around blocks in which the first view, or for its own tiles
+        the nearest of its slices that are done first, is above this logit (`occupancy.Boxes`):
+        elsewhere it counts with this logit and no flow. None computes every tile.
     progress : callable
         Told the stage ``"network"`` and how many bands of tiles are done.
 
