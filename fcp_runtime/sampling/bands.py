@@ -39,7 +39,7 @@ def _part_of(taps: Taps, part: slice) -> Taps:
 
 
 def _reading(index: NDArray[Any], begin: int, end: int) -> tuple[int, int]:
-    """Return the first and the last but one sample that read pixels ``begin`` to ``end``."""
+    """Return the first sample, and the one after the last, that read pixels ``begin`` to ``end``."""
     return int(np.searchsorted(index[1], begin)), int(np.searchsorted(index[0], end))
 
 

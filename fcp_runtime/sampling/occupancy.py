@@ -1,4 +1,4 @@
-"""Which parts of its tiles a view needs, given where another view, or neighbouring slices, saw something."""
+"""Which parts of its tiles a view needs, given where another view or nearby slices saw something."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ class _Span:
     edge: int
 
     def around(self, seen: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return begin and end of the boxes about what was seen, shape (slices, blocks)."""
+        """Return where boxes about what was seen, bool (slices, blocks), begin and end."""
         first = self.begin[seen.argmax(1)] - CONTEXT
         last = self.end[seen.shape[1] - 1 - seen[:, ::-1].argmax(1)] + CONTEXT
         begin = np.maximum(first, 0) // 8 * 8
