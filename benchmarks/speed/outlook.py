@@ -114,10 +114,11 @@ def _growth_aims(found: Found) -> Iterator[Aim]:
 
 
 def _thread_aims(found: Found) -> Iterator[Aim]:
-    if len(found) == 2:
-        _, two = thread_table(found).rows
-        yield Aim(f"network stage on {two[0]}, times as fast", 1.85, two[2], least=True)
-        yield Aim(f"mask stage on {two[0]}, times as fast", 1.85, two[4], least=True)
+    rows = thread_table(found).rows
+    if len(rows) > 1:
+        _, threads, _, network, _, masks = rows[1]  # of the thesis's stack, which comes first
+        yield Aim(f"network stage on {threads}, times as fast", 1.85, network, least=True)
+        yield Aim(f"mask stage on {threads}, times as fast", 1.85, masks, least=True)
 
 
 def next_factor(thesis: Found) -> Table:

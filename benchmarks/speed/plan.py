@@ -94,9 +94,14 @@ def _thesis(preset: Preset, model: str, threads: int) -> Iterator[Item]:
 
 
 def _threads(preset: Preset, model: str, threads: int) -> Iterator[Item]:
-    scene = replace(stacks(preset)["cystic"], crop=preset.crop)
-    for count in sorted({1, threads}):
-        yield f"{count} threads", "stages", _asked(scene, model, count, warm=True)
+    whole = stacks(preset)["cystic"]
+    for scene in (whole, replace(whole, crop=preset.crop)):
+        for count in sorted({1, threads}):
+            yield (
+                f"{scene.title}, {count} threads",
+                "stages",
+                _asked(scene, model, count, warm=True),
+            )
 
 
 def _growth(preset: Preset, model: str, threads: int) -> Iterator[Item]:

@@ -27,7 +27,8 @@ class Preset:
     grow_foreground : tuple of float
         Shares of foreground whose cost is compared.
     crop : tuple of int
-        Voxels for the sections ``threads``, ``students``, ``masks`` and ``savings``.
+        Voxels for the sections ``students``, ``masks`` and ``savings``, and beside the whole
+        stack for ``threads``.
     small_crop : tuple of int
         Voxels that Cellpose can finish.
     variants : tuple of str

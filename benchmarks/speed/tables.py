@@ -132,21 +132,24 @@ def network_share(result: Result) -> float:
 
 
 def thread_table(found: Found) -> Table:
-    """Return seconds by number of threads, and how often one thread's time holds them."""
+    """Return seconds by stack and number of threads, and how often one thread's time holds them."""
     rows: list[tuple[Any, ...]] = []
+    alone: dict[str, Result] = {}
     for name, repeats in found.items():
+        stack, threads = name.rsplit(", ", 1)
         seconds = medians(repeats)["seconds"]
-        first = rows[0] if rows else (None, seconds["network"], None, seconds["masks"])
+        first = alone.setdefault(stack, seconds)
         rows.append(
             (
-                name,
+                stack,
+                threads,
                 seconds["network"],
-                first[1] / seconds["network"],
+                first["network"] / seconds["network"],
                 seconds["masks"],
-                first[3] / seconds["masks"],
+                first["masks"] / seconds["masks"],
             )
         )
-    header = ("threads", "network s", "network, times", "masks s", "masks, times")
+    header = ("stack", "threads", "network s", "network, times", "masks s", "masks, times")
     return Table("threads", header, rows)
 
 
