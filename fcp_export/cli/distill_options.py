@@ -54,6 +54,9 @@ RESUME = click.option("--resume", is_flag=True, help="Go on with the run in OUTP
 
 DATA = (
     click.option("--domain", default="", help="Only rows of this domain in the manifest."),
+    click.option(
+        "--without", multiple=True, metavar="SOURCE", help="No rows of this source; repeatable."
+    ),
     click.option("--phantoms", default=0, show_default=True, help="Synthetic organoids to add."),
     click.option("--slice-step", default=2, show_default=True, help="Every n-th slice of a stack."),
     click.option("--default-diameter", type=float, help="Pixels, for rows that state none."),
@@ -111,6 +114,7 @@ def data_settings(options: dict[str, Any], *, label_share: float, diameter: floa
 
     return DataSettings(
         domain=options.pop("domain"),
+        without=options.pop("without"),
         phantoms=options.pop("phantoms"),
         phantom_seed=options["seed"],
         slice_step=options.pop("slice_step"),

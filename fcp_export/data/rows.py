@@ -33,6 +33,8 @@ class DataSettings:
     ----------
     domain : str
         Only rows of this domain (a lab's name for an objective, a stain); empty: all rows.
+    without : tuple of str
+        No rows of these sources: how well does a student do on what it never saw?
     phantoms : int
         Synthetic organoids in addition, see `fcp_export.data.phantoms`.
     phantom_seed : int
@@ -49,6 +51,7 @@ class DataSettings:
     """
 
     domain: str = ""
+    without: tuple[str, ...] = ()
     phantoms: int = 0
     phantom_seed: int = 0
     slice_step: int = 2
@@ -64,10 +67,18 @@ def train_rows(manifest: Path, settings: DataSettings) -> list[Row]:
     Raises
     ------
     InputError
-        If there is no such row, or an image of another split is one of them under another name.
+        If there is no such row, a source to leave out is not among them, or an image of another split is one of them under another name.
     """
     rows = read_manifest(manifest)
     train = [row for row in rows if row.split.startswith("train")]
+    sources = {row.source for row in train}
+    for name in settings.without:
+        if name not in sources:
+            raise InputError(
+                f"{manifest}: no source {name} to leave out; "
+                f"rows of a split train* have: {', '.join(sorted(sources))}"
+            )
+    train = [row for row in train if row.source not in settings.without]
     if settings.domain:
         train = [row for row in train if row.domain == settings.domain]
     if settings.default_diameter is None:

@@ -31,7 +31,7 @@ def _small(monkeypatch):
 
 @pytest.fixture
 def manifest(tmp_path, make_net):
-    """Images of six splits, half of them in domain 20x, all but the last labelled, and a teacher."""
+    """Images of six splits, two sources, half in domain 20x, all but one labelled, and a teacher."""
     rows = ["split,source,image,label,ndim,diameter_px,voxel_um_zyx,note,domain"]
     for index, split in enumerate(SPLITS):
         shape = (18, 24, 26) if "3d" in split else (40, 48)
@@ -43,7 +43,8 @@ def manifest(tmp_path, make_net):
         tifffile.imwrite(tmp_path / f"label_{name}", labels)
         label = "" if index == 3 else f"label_{name}"
         domain = "20x" if index % 2 else "40x"
-        rows.append(f"{split},made,{name},{label},{len(shape)},17,,embryo {index},{domain}")
+        source = "other" if index == 1 else "made"
+        rows.append(f"{split},{source},{name},{label},{len(shape)},17,,embryo {index},{domain}")
     (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
     net = make_net("cellpose")
     net.output[2].bias.data[2] = 30  # it sees a nucleus everywhere
@@ -133,6 +134,15 @@ def test_a_domain_chooses_rows_and_an_unknown_one_is_refused(manifest, tmp_path)
     assert "no row of a split train* of domain 63x" in unknown.stderr
 
 
+def test_a_source_is_left_out_and_an_unknown_one_is_refused(manifest, tmp_path):
+    done = distil(manifest, tmp_path / "run", "--without", "other", "--validation", "0.5")
+    assert done.exit_code == 0
+    assert [n[-7:-4] for n in rows_of(tmp_path / "run")["images"]] == ["2d0", "3d2", "3d3"]
+    unknown = distil(manifest, tmp_path / "other", "--without", "elsewhere")
+    assert unknown.exit_code == 1
+    assert "no source elsewhere to leave out; rows of a split train* have: made, other" in unknown.stderr  # fmt: skip
+
+
 def test_a_specialist_starts_from_a_student(manifest, tmp_path):
     assert distil(manifest, tmp_path / "first").exit_code == 0
     first = tmp_path / "first" / "student.safetensors"
@@ -156,7 +166,7 @@ def test_phantoms_are_a_source_beside_the_rows(manifest, tmp_path, monkeypatch):
     assert [group for group in groups if "phantom" in group] == ["phantom/0-0", "phantom/0-1"]
     assert distil(manifest, tmp_path / "two", "--phantoms", "2").exit_code == 0
     student = json.loads((tmp_path / "two" / "student.json").read_text())
-    assert student["training_data"] == ["made", "phantom"]
+    assert student["training_data"] == ["made", "other", "phantom"]
     assert student["recipe"]["data"]["phantoms"] == 2
 
 
