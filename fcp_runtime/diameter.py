@@ -17,6 +17,7 @@ from fcp_runtime.errors import FcpWarning
 from fcp_runtime.masks.reconstruct import masks_from_fields
 from fcp_runtime.sampling.sweep import compute_fields
 from fcp_runtime.sampling.views import VIEW_2D
+from fcp_runtime.settle import MIN_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +34,6 @@ PYRAMID = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 WINDOW = 384
 """Largest edge of a window, network pixels."""
-
-MIN_SIZE = 15
-"""Pixels of the smallest object that counts."""
 
 REFINEMENTS = 2
 
@@ -106,7 +104,7 @@ def estimate_diameter(
 
     extent = 2 * max(stack.shape[1:])  # larger objects than the image are none
     guesses = [network.diam_mean * step for step in PYRAMID]
-    looks = [look(guess) for guess in guesses if guess <= extent]
+    looks = [look(guess) for guess in guesses if guess <= max(extent, guesses[0])]
     best = max(looks, key=lambda seen: seen.score)
     for _ in range(REFINEMENTS):
         if not best.objects:
@@ -169,6 +167,7 @@ def look_at(
             fields,
             cellprob_threshold=settings.cellprob_threshold,
             flow_threshold=0.0,
+            min_flow=0.0,
             min_size=MIN_SIZE,
             niter=math.ceil(200 / (scale * factor)),
             anisotropy=1.0,

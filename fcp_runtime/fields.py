@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 FLOW_SCALE = 64
 """Fixed-point units of one isotropic pixel a step: the range is -2 to 2, a unit vector is 1."""
 
+NETWORK_FLOW = 5.0
+"""Length that the network gives a unit flow vector, as Cellpose's does."""
+
 LOGIT_SCALE = 512
 """Fixed-point units of one logit: the range is -64 to 64."""
 

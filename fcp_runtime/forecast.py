@@ -11,18 +11,20 @@ import numpy as np
 from fcp_runtime.fields import Fields
 from fcp_runtime.network.mirrored import MIRRORS
 from fcp_runtime.sampling.plan import plan
-from fcp_runtime.segmenter import Segmenter, settle, views_of
+from fcp_runtime.sampling.views import views_of
+from fcp_runtime.settle import known, settle
 
 if TYPE_CHECKING:
     from fcp_runtime.io.volume import Volume
     from fcp_runtime.sampling.plan import ViewPlan
+    from fcp_runtime.segmenter import Segmenter
     from fcp_runtime.settings import Options, Settings
 
 PROGRAM = 200 * 2**20
 """Bytes of interpreter, libraries and compiled kernels."""
 
-LABEL_BYTES = 9
-"""Bytes a voxel of labels, and of three indices for each voxel of a foreground of 40 %."""
+LABEL_BYTES = 9.5
+"""Bytes a voxel of labels, and for a foreground of 40 % of three indices and the flow's length."""
 
 HOP_BYTES = 2
 """Bytes a voxel of the hops that take the place of fields in space (`masks.hops`)."""
@@ -109,14 +111,16 @@ def forecast(volume: Volume, segmenter: Segmenter, **options: Unpack[Options]) -
     ------
     SettingsError
         If an option has an impossible value.
+    ValueError
+        If no diameter is stated.
     """
-    settings = settle(volume, segmenter, options)
+    settings = settle(volume, segmenter.model, segmenter.network.info, options)
     if settings.diameter is None:
         raise ValueError("the diameter must be known")
     z, y, x = (1, *volume.pixels.shape)[-3:]
     views = plan(
         (z, y, x),
-        views=views_of(settings),
+        views=views_of(known(settings.mode)),
         scale=segmenter.network.diam_mean / settings.diameter,
         anisotropy=settings.anisotropy or 1.0,
         tile=settings.tile or 0,
@@ -166,7 +170,7 @@ def predict_memory(
     # each thread has one band in work, and one may wait for its neighbour
     network = fields + voxels * dtype.itemsize + 2 * threads * max(map(band_bytes, views))
     followed = voxels * HOP_BYTES if ndim == 3 else fields
-    return PROGRAM + max(network, followed + voxels * LABEL_BYTES)
+    return PROGRAM + max(network, followed + round(voxels * LABEL_BYTES))
 
 
 def fields_bytes(voxels: int, ndim: int) -> int:

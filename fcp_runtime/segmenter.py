@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from contextlib import contextmanager
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from fcp_runtime.diameter import MIN_SIZE, estimate_diameter
-from fcp_runtime.errors import FcpWarning, InputError, SettingsError
+from fcp_runtime.diameter import estimate_diameter
+from fcp_runtime.errors import FcpWarning, InputError
 from fcp_runtime.fields import Fields
 from fcp_runtime.io.volume import Volume, from_array
 from fcp_runtime.masks.reconstruct import Followed, finish, follow
@@ -21,9 +20,9 @@ from fcp_runtime.network.registry import load_model
 from fcp_runtime.network.session import Network
 from fcp_runtime.sampling.normalize import Intensity, measure_intensity
 from fcp_runtime.sampling.sweep import compute_fields
-from fcp_runtime.sampling.views import VIEW_2D, VIEWS_3D
+from fcp_runtime.sampling.views import views_of
 from fcp_runtime.segmentation import Prediction, Segmentation
-from fcp_runtime.settings import Options, Settings
+from fcp_runtime.settle import known, settle, with_limits
 from fcp_runtime.workers import Progress, Workers, silent
 
 if TYPE_CHECKING:
@@ -31,11 +30,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from fcp_runtime.sampling.views import View
+    from fcp_runtime.settings import Options, Settings
 
 INDIFFERENT = -1.0
 """From this threshold on, where the network looks does not depend on it: masks made again at
 another one are those of a full run."""
+
+FAINTEST = -60.0
+"""A logit below which nothing counts as empty: fields end at -64."""
 
 
 class Segmenter:
@@ -101,10 +103,10 @@ class Segmenter:
         if found.fields is None:
             return _nothing(found, keep_fields=keep_fields)
         with _timed(found.timings, "masks"):
-            followed = _follow(found.fields, found.settings, self.workers, progress or silent)
+            followed = follow_fields(found.fields, found.settings, self.workers, progress or silent)
             if not keep_fields:  # the memory is needed for the labels
                 found = replace(found, fields=None)
-            masks = _finish(followed, found.settings, self.workers)
+            masks = finish_masks(followed, found.settings, self.workers)
         return Segmentation(masks.reshape(found.shape), found.settings, found.timings, found.fields)
 
     def predict(
@@ -119,6 +121,9 @@ class Segmenter:
         volume, stack, settings, intensities = self._begin(image, options, timings)
         if all(found is None for found in intensities):
             _warn_of_no_signal(volume, settings)
+            diameter = settings.diameter or self.network.diam_mean
+            limits = with_limits(replace(settings, diameter=diameter), 1.0)
+            settings = replace(limits, diameter=settings.diameter)
             return Prediction(None, settings, timings, volume.pixels.shape)
         if settings.diameter is None:
             with _timed(timings, "diameter"):
@@ -126,12 +131,8 @@ class Segmenter:
                     stack, self.network, intensities, settings, self.workers
                 )
             settings = replace(settings, diameter=diameter)
-        scale = self.network.diam_mean / _known(settings.diameter)
-        settings = replace(
-            settings,
-            niter=settings.niter or math.ceil(200 / scale / settings.resize_factor),
-            min_size=smallest_object(settings) if settings.min_size is None else settings.min_size,
-        )
+        scale = self.network.diam_mean / known(settings.diameter)
+        settings = with_limits(settings, scale)
         with _timed(timings, "network"):
             fields = self._fields(stack, scale, intensities, settings, progress or silent)
         return Prediction(fields, settings, timings, volume.pixels.shape)
@@ -154,7 +155,7 @@ class Segmenter:
     ) -> tuple[Volume, NDArray[Any], Settings, list[Intensity | None]]:
         """Return the image, the same as a stack, settings with mode and anisotropy, intensities."""
         volume = image if isinstance(image, Volume) else from_array(image)
-        settings = settle(volume, self, options)
+        settings = settle(volume, self.model, self.network.info, options)
         stack = volume.pixels if volume.pixels.ndim == 3 else volume.pixels[np.newaxis]
         with _timed(timings, "intensity"):
             intensities = _intensities(stack, settings, self.workers)
@@ -168,19 +169,18 @@ class Segmenter:
         settings: Settings,
         progress: Progress,
     ) -> Fields:
-        margin = settings.empty_margin
-        empty_logit = min(settings.cellprob_threshold, INDIFFERENT) - margin if margin else None
+        empty_logit = min(settings.cellprob_threshold, INDIFFERENT) - settings.empty_margin
         return compute_fields(
             stack,
             mirrored(self.network) if settings.augment else self.network,
-            views=views_of(settings),
+            views=views_of(known(settings.mode)),
             scale=scale,
-            anisotropy=_known(settings.anisotropy),
+            anisotropy=known(settings.anisotropy),
             intensities=intensities,
-            tile=int(_known(settings.tile)),
-            overlap=int(_known(settings.overlap)),
+            tile=int(known(settings.tile)),
+            overlap=int(known(settings.overlap)),
             slice_spacing=settings.slice_spacing,
-            empty_logit=empty_logit,
+            empty_logit=empty_logit if settings.empty_margin and empty_logit > FAINTEST else None,
             workers=self.workers,
             progress=progress,
         )
@@ -204,47 +204,36 @@ def reconstruct(
     -------
     ndarray of uint16 or uint32, shape (Z, Y, X)
     """
-    return _finish(_follow(fields, settings, workers, progress), settings, workers)
+    return finish_masks(follow_fields(fields, settings, workers, progress), settings, workers)
 
 
-def _follow(fields: Fields, settings: Settings, workers: Workers, progress: Progress) -> Followed:
+def follow_fields(
+    fields: Fields, settings: Settings, workers: Workers, progress: Progress
+) -> Followed:
+    """Follow the flow as the settings of a prediction say; parameters as in `reconstruct`."""
     return follow(
         fields,
         cellprob_threshold=settings.cellprob_threshold,
-        niter=int(_known(settings.niter)),
-        anisotropy=_known(settings.anisotropy),
+        niter=int(known(settings.niter)),
+        anisotropy=known(settings.anisotropy),
         resize_factor=settings.resize_factor,
         workers=workers,
         progress=progress,
     )
 
 
-def _finish(
+def finish_masks(
     followed: Followed, settings: Settings, workers: Workers
 ) -> NDArray[np.uint16] | NDArray[np.uint32]:
+    """Make masks of paths as the settings of a prediction say; returns as `reconstruct`."""
     return finish(
         followed,
         flow_threshold=settings.flow_threshold,
-        min_size=int(_known(settings.min_size)),
+        min_flow=known(settings.min_flow),
+        min_size=int(known(settings.min_size)),
         stitch_threshold=settings.stitch_threshold if settings.mode == "stitch" else None,
         workers=workers,
     )
-
-
-def smallest_object(settings: Settings) -> int:
-    """Return the voxels that an object must have: a tenth of a disc or ball, at least 15.
-
-    Parameters
-    ----------
-    settings : Settings
-        With mode, diameter and anisotropy filled in.
-    """
-    diameter = _known(settings.diameter)
-    if settings.mode == "3d":
-        whole = math.pi / 6 * diameter**3 / _known(settings.anisotropy)
-    else:
-        whole = math.pi / 4 * diameter**2
-    return max(MIN_SIZE, round(whole / 10))
 
 
 def segment(
@@ -261,42 +250,6 @@ def segment(
     return segmenter.segment(image, keep_fields=keep_fields, progress=progress, **options)
 
 
-def views_of(settings: Settings) -> tuple[View, ...]:
-    """Return the views that a mode looks at."""
-    return VIEWS_3D if settings.mode == "3d" else (VIEW_2D,)
-
-
-def settle(volume: Volume, segmenter: Segmenter, options: Options) -> Settings:
-    """Return the settings with mode and anisotropy of the volume, tiles of the model, and augment.
-
-    Raises
-    ------
-    SettingsError
-        If an option has an impossible value, or the mode does not suit the volume.
-    """
-    settings, model = Settings(model=segmenter.model, **options), segmenter.network.info
-    flat = volume.pixels.ndim == 2
-    mode = settings.mode or ("2d" if flat else "3d")
-    if flat and mode != "2d":
-        raise SettingsError(f"{volume.name}: mode {mode} needs a stack, this is one image; use 2d")
-    anisotropy = settings.anisotropy or volume.anisotropy
-    if anisotropy is None:
-        if mode == "3d":
-            warnings.warn(
-                f"{volume.name}: spacing of planes unknown, taken as that of pixels; "
-                "set anisotropy (--anisotropy) to z spacing / xy spacing",
-                FcpWarning,
-                stacklevel=5,
-            )
-        anisotropy = 1.0
-    tile = settings.tile or model.tile
-    overlap = min(model.overlap, tile // 2) if settings.overlap is None else settings.overlap
-    augment = mode != "3d" if settings.augment is None else settings.augment
-    return replace(
-        settings, mode=mode, anisotropy=anisotropy, tile=tile, overlap=overlap, augment=augment
-    )
-
-
 def _intensities(
     stack: NDArray[Any], settings: Settings, workers: Workers
 ) -> list[Intensity | None]:
@@ -310,6 +263,7 @@ def _nothing(found: Prediction, *, keep_fields: bool) -> Segmentation:
     """Return the empty masks of an image without signal."""
     z, y, x = (1, *found.shape)[-3:]
     fields = Fields.empty((z, y, x), 3 if found.settings.mode == "3d" else 2)
+    fields.logit[:] = np.iinfo(np.int16).min
     masks = np.zeros(found.shape, np.uint16)
     return Segmentation(masks, found.settings, found.timings, fields if keep_fields else None)
 
@@ -321,13 +275,6 @@ def _warn_of_no_signal(volume: Volume, settings: Settings) -> None:
         FcpWarning,
         stacklevel=4,
     )
-
-
-def _known(value: float | None) -> float:
-    """Return a setting that `settle` or the walk has filled in."""
-    if value is None:
-        raise AssertionError("a setting was used before it was filled in")
-    return value
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from numbers import Real
 from typing import Any, Literal, TypedDict
 
 from fcp_runtime.errors import SettingsError
@@ -21,6 +23,7 @@ class Options(TypedDict, total=False):
     percentiles: tuple[float, float]
     cellprob_threshold: float
     flow_threshold: float
+    min_flow: float | None
     min_size: int | None
     niter: int | None
     stitch_threshold: float
@@ -30,6 +33,24 @@ class Options(TypedDict, total=False):
     slice_spacing: float
     empty_margin: float
     augment: bool | None
+
+
+WHOLE = ("min_size", "niter", "resize_factor", "tile", "overlap")
+"""Settings that are whole numbers."""
+
+WORDS = ("model", "mode")
+OPEN = (
+    "mode",
+    "diameter",
+    "anisotropy",
+    "min_flow",
+    "min_size",
+    "niter",
+    "tile",
+    "overlap",
+    "augment",
+)
+"""Settings that may be None: filled in from the image, the model or the diameter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +79,10 @@ class Settings:
         Largest mean squared error between network flow and the flow recomputed from a mask, in
         2-D; 0 keeps every mask, as is best on our training images (Cellpose's 0.4 loses more
         true nuclei than invented ones).
+    min_flow : float or None
+        Objects are removed where the mean length of the network's flow, pixels a step, is less: it
+        is about 1 in a nucleus that the network is sure of, and less where the views, or the mirror
+        images, disagree. None is 0.55 in mode ``"3d"``, else 0.4; 0 keeps every object.
     min_size : int or None
         Objects with fewer voxels (input grid) are removed. None is a tenth of a disc of that
         diameter, in mode ``"3d"`` of a ball (what is smaller are scraps), and at least Cellpose's 15.
@@ -98,6 +123,7 @@ class Settings:
     percentiles: tuple[float, float] = (1.0, 99.0)
     cellprob_threshold: float = 0.0
     flow_threshold: float = 0.0
+    min_flow: float | None = None
     min_size: int | None = None
     niter: int | None = None
     stitch_threshold: float = 0.25
@@ -110,9 +136,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise SettingsError(f"{field.name} must be a finite number, not {value}")
+            object.__setattr__(self, field.name, _plain(field.name, getattr(self, field.name)))
         low, high = self.percentiles
         checks: tuple[tuple[bool, str], ...] = (
             (self.mode is None or self.mode in MODES, f"mode must be one of {', '.join(MODES)}"),
@@ -129,6 +153,10 @@ class Settings:
                 self.flow_threshold >= 0,
                 "flow_threshold must not be negative (0 switches the check off)",
             ),
+            (
+                self.min_flow is None or 0 <= self.min_flow <= 2,
+                "min_flow must be 0 to 2 (0 keeps every object)",
+            ),
             (self.min_size is None or self.min_size >= 0, "min_size must not be negative"),
             (self.niter is None or self.niter >= 1, "niter must be at least 1"),
             (0 < self.stitch_threshold <= 1, "stitch_threshold must be above 0 and at most 1"),
@@ -138,7 +166,7 @@ class Settings:
                 "tile must be a multiple of 8 and at least 64",
             ),
             (
-                self.overlap is None or 0 <= self.overlap <= (self.tile or math.inf) // 2,
+                self.overlap is None or 0 <= self.overlap <= (self.tile or math.inf) / 2,
                 "overlap must be 0 to half of tile",
             ),
             (0 <= self.slice_spacing <= 8, "slice_spacing must be 0 to 8 network pixels"),
@@ -153,3 +181,35 @@ class Settings:
         plain = asdict(self)
         plain["percentiles"] = list(self.percentiles)
         return plain
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return a setting as a plain Python value, whatever numbers a pipeline has, or refuse it."""
+    if value is None and name in OPEN:
+        return None
+    if name in WORDS:
+        if not isinstance(value, str):
+            raise SettingsError(f"{name} must be text, not {value!r}")
+        return value
+    if name == "augment":
+        if value not in (True, False):
+            raise SettingsError(f"augment must be true or false, not {value!r}")
+        return bool(value)
+    if name == "percentiles":
+        if not isinstance(value, Sequence) or len(value) != 2:
+            raise SettingsError(f"percentiles must be two numbers, not {value!r}")
+        return tuple(_number(name, part) for part in value)
+    number = _number(name, value)
+    if name not in WHOLE:
+        return number
+    if not number.is_integer():
+        raise SettingsError(f"{name} must be a whole number, not {value!r}")
+    return int(number)
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise SettingsError(f"{name} must be a number, not {value!r}")
+    if not math.isfinite(value):
+        raise SettingsError(f"{name} must be a finite number, not {value}")
+    return float(value)

@@ -16,9 +16,9 @@ from scipy.special import expit
 from torch.nn.functional import interpolate
 
 from fcp_export.teacher import teacher_maps
+from fcp_runtime.fields import NETWORK_FLOW
 from fcp_runtime.io.atomic import replacing
 from fcp_runtime.masks.flows import flows_from_labels
-from fcp_runtime.sampling.bands import NETWORK_FLOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -82,6 +82,7 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
 )
 @setting("--cellprob-threshold", help="Least logit of foreground.")
 @setting("--flow-threshold", help="Largest flow error of a mask in 2-D; 0: no check.")
+@setting("--min-flow", help="Least mean flow of an object; 0.55 in mode 3d, else 0.4; 0 keeps all.")
 @setting("--min-size", type=int, help="Least voxels of an object; a tenth of a disc or ball.")
 @setting("--niter", type=int, help="Most steps along the flow; from the diameter by default.")
 @setting("--stitch-threshold", help="Least overlap (IoU) that links planes, in mode stitch.")

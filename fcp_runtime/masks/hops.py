@@ -21,6 +21,8 @@ from fcp_runtime.masks.integrate import (
     TOLERANCE,
     Endpoints,
     bricks,
+    edges,
+    flow_lengths,
     geometry,
     linear,
     settle,
@@ -60,6 +62,8 @@ class Hops:
         Linear indices of the voxels that hop nowhere, ascending.
     end : ndarray of int64, shape (m,)
         Linear indices of the voxels where the flow takes them in the end.
+    length : ndarray of uint8, shape (n,)
+        As in `Endpoints`.
     most : int
         Most hops of a path.
     """
@@ -68,6 +72,7 @@ class Hops:
     count: NDArray[np.int64]
     rest: NDArray[np.int64]
     end: NDArray[np.int64]
+    length: NDArray[np.uint8]
     most: int
 
     def endpoints(self, workers: Workers) -> Endpoints:
@@ -80,12 +85,19 @@ class Hops:
 
         def chase(item: tuple[tuple[slice, ...], int, int]) -> None:
             box, start, stop = item
-            edges = _edges(box, shape)
             slab = slice(start, stop)
-            _chase(self.hop, edges, self.most, self.rest, self.end, source[slab], target[slab])
+            _chase(
+                self.hop,
+                edges(box, shape),
+                self.most,
+                self.rest,
+                self.end,
+                source[slab],
+                target[slab],
+            )
 
         workers.map(chase, zip(bricks(shape), stops - self.count, stops, strict=True))
-        return Endpoints(source, target, shape, 3)
+        return Endpoints(source, target, self.length, shape, 3)
 
 
 def find_hops(
@@ -126,36 +138,32 @@ def find_hops(
     margin = reach + 1  # voxels around a brick that a hop from it may read
     hop = np.zeros(shape, np.uint16)
 
-    def work(box: tuple[slice, ...]) -> tuple[int, NDArray[np.int64]]:
-        count = np.count_nonzero(fields.logit[box] > cut)
-        if not count:
-            return 0, np.zeros(0, np.int64)
-        edges = _edges(box, shape)
-        corner, end = edges[:2]
+    def work(box: tuple[slice, ...]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        length = np.empty(np.count_nonzero(fields.logit[box] > cut), np.uint8)
+        if not length.size:
+            return np.zeros(0, np.int64), length
+        limits = edges(box, shape)
+        corner, end = limits[:2]
+        flow_lengths(fields.flow, fields.logit, cut, limits, length)
         block = np.empty(end - corner + 2 * margin + 1, np.int64)
         _pack(
             fields.flow, fields.logit, cut, corner - margin, UNIT / FLOW_SCALE / anisotropy, block
         )
         place = np.empty((end[2] - corner[2], 4), np.int64)
-        _hop(block, fields.logit, cut, edges, margin, reach, steps, place, hop)
+        _hop(block, fields.logit, cut, limits, margin, reach, steps, place, hop)
         resting = np.argwhere(hop[box] == REST) + corner
-        return int(count), np.ravel_multi_index(tuple(resting.T), shape)
+        return np.ravel_multi_index(tuple(resting.T), shape), length
 
     found = workers.map(work, bricks(shape), progress=progress, stage="integrate")
-    rest = np.sort(np.concatenate([part for _, part in found]))
+    rest = np.sort(np.concatenate([part for part, _ in found]))
     return Hops(
         hop,
-        np.array([count for count, _ in found]),
+        np.array([length.size for _, length in found]),
         rest,
         _ends(fields, rest, cut, niter, anisotropy, workers),
+        np.concatenate([length for _, length in found]),
         math.ceil(niter / steps),
     )
-
-
-def _edges(box: tuple[slice, ...], shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Return first voxel and last voxel + 1 of a brick, and the shape of the volume."""
-    stop = np.minimum([part.stop for part in box], shape)
-    return np.stack([[part.start for part in box], stop, shape]).astype(np.int64)
 
 
 def _ends(

@@ -44,6 +44,8 @@ class Endpoints:
         Linear index of each foreground voxel, in the order of bricks (see ``BRICK``).
     target : ndarray of int32 or int64, shape (n,)
         Linear index of the voxel nearest to the end of its path.
+    length : ndarray of uint8, shape (n,)
+        Length of the flow at each foreground voxel: pixels a step, times ``FLOW_SCALE``.
     shape : tuple of int
         Shape of the volume, (Z, Y, X).
     ndim : int
@@ -52,6 +54,7 @@ class Endpoints:
 
     source: NDArray[Any]
     target: NDArray[Any]
+    length: NDArray[np.uint8]
     shape: tuple[int, int, int]
     ndim: int
 
@@ -100,6 +103,7 @@ def follow_flows(
     index = np.int32 if logit.size < 2**31 else np.int64
     source = np.empty(int(stops[-1]), index)
     target = np.empty_like(source)
+    length = np.empty(source.size, np.uint8)
     field = (fields.flow.reshape(fields.ndim, -1), logit.reshape(-1), cut)
     axes, scale = geometry(fields.shape, fields.ndim, anisotropy)
 
@@ -107,6 +111,7 @@ def follow_flows(
         brick, start, stop = item
         voxel = _voxels(logit[brick] > cut, tuple(part.start for part in brick))
         source[start:stop] = linear(voxel, fields.shape)
+        flow_lengths(fields.flow, logit, cut, edges(brick, fields.shape), length[start:stop])
         for first in range(0, stop - start, SLAB):
             slab = slice(first, min(first + SLAB, stop - start))
             end = settle(voxel[:, slab], field, axes, scale, niter, tolerance)
@@ -118,7 +123,7 @@ def follow_flows(
         progress=progress,
         stage="integrate",
     )
-    return Endpoints(source, target, fields.shape, fields.ndim)
+    return Endpoints(source, target, length, fields.shape, fields.ndim)
 
 
 def _voxels(inside: NDArray[np.bool_], corner: tuple[int, ...]) -> NDArray[np.int32]:
@@ -168,6 +173,12 @@ def bricks(shape: tuple[int, int, int]) -> list[tuple[slice, ...]]:
     ]
 
 
+def edges(brick: tuple[slice, ...], shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return first voxel and last voxel + 1 of a brick, and the shape of the volume, (3, 3)."""
+    stop = np.minimum([part.stop for part in brick], shape)
+    return np.stack([[part.start for part in brick], stop, shape]).astype(np.int64)
+
+
 def geometry(
     shape: tuple[int, int, int], ndim: int, anisotropy: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -186,6 +197,31 @@ def geometry(
         else:
             axes[axis] = length - 2, stride, stride, axis - 3 + ndim
     return axes, scale.astype(np.float32)
+
+
+@kernel
+def flow_lengths(
+    flow: NDArray[np.int8],
+    logit: NDArray[np.int16],
+    cut: int,
+    box: NDArray[np.int64],
+    length: NDArray[np.uint8],
+) -> None:
+    """Write the rounded length of the flow (D, Z, Y, X) where a brick's logit is above ``cut``.
+
+    ``box``: see `edges`; ``length`` (n,) follows these voxels in raster order, in units of the flow.
+    """
+    count = 0
+    for z in range(box[0, 0], box[1, 0]):
+        for y in range(box[0, 1], box[1, 1]):
+            for x in range(box[0, 2], box[1, 2]):
+                if logit[z, y, x] > cut:
+                    square = np.float32(0)
+                    for axis in range(flow.shape[0]):
+                        part = np.float32(flow[axis, z, y, x])
+                        square += part * part
+                    length[count] = np.uint8(np.sqrt(square) + np.float32(0.5))
+                    count += 1
 
 
 @kernel

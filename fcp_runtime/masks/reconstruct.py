@@ -51,6 +51,7 @@ def masks_from_fields(
     *,
     cellprob_threshold: float,
     flow_threshold: float,
+    min_flow: float,
     min_size: int,
     niter: int,
     anisotropy: float,
@@ -69,6 +70,8 @@ def masks_from_fields(
         Least logit of foreground, exclusive.
     flow_threshold : float
         Largest flow error of an object in a plane; 0 keeps all. Not used with three flow axes.
+    min_flow : float
+        Least mean length of the flow in an object, see `assemble`.
     min_size : int
         Least size of an object in voxels.
     niter : int
@@ -102,6 +105,7 @@ def masks_from_fields(
     return finish(
         followed,
         flow_threshold=flow_threshold,
+        min_flow=min_flow,
         min_size=min_size,
         stitch_threshold=stitch_threshold,
         workers=workers,
@@ -140,6 +144,7 @@ def finish(
     followed: Followed,
     *,
     flow_threshold: float,
+    min_flow: float,
     min_size: int,
     workers: Workers,
     stitch_threshold: float | None = None,
@@ -147,7 +152,7 @@ def finish(
     """Make labels of the paths, the other half of `masks_from_fields`."""
     paths = followed.paths
     endpoints = paths.endpoints(workers) if isinstance(paths, Hops) else paths
-    labels = assemble(endpoints, anisotropy=followed.anisotropy, workers=workers)
+    labels = assemble(endpoints, anisotropy=followed.anisotropy, min_flow=min_flow, workers=workers)
     del endpoints
     if followed.fields is not None and flow_threshold > 0:
         remove_bad_flow(labels, followed.fields, flow_threshold, workers)

@@ -57,6 +57,11 @@ class Form(QWidget):
         self.cellprob.setToolTip("Least logit of foreground: lower finds more, and larger nuclei")
         self.flow = _number(0, 10, usual.flow_threshold, 0.1, 2)
         self.flow.setToolTip("Largest flow error of a nucleus in a plane; 0 keeps all")
+        self.min_flow = _number(-0.05, 2, -0.05, 0.05, 2)
+        self.min_flow.setSpecialValueText("by mode")
+        self.min_flow.setToolTip(
+            "Objects with less flow on average are removed: 1 is sure, 0 keeps all"
+        )
         self.min_size = QSpinBox()
         self.min_size.setRange(-1, 10_000_000)
         self.min_size.setValue(-1)
@@ -64,7 +69,7 @@ class Form(QWidget):
         self.min_size.setKeyboardTracking(False)
         self.min_size.setToolTip("Smaller objects are removed (voxels); -1 follows the diameter")
         self._lay_out()
-        for box in (self.cellprob, self.flow, self.min_size):
+        for box in (self.cellprob, self.flow, self.min_flow, self.min_size):
             box.valueChanged.connect(self.thresholds_changed)
         self.layer.currentIndexChanged.connect(self.follow_layer)
         self.mode.currentTextChanged.connect(self._follow_mode)
@@ -84,6 +89,7 @@ class Form(QWidget):
             ("anisotropy", self.anisotropy),
             ("cellprob threshold", self.cellprob),
             ("flow threshold", self.flow),
+            ("min flow", self.min_flow),
             ("min size", self.min_size),
         ):
             form.addRow(name, field)
@@ -104,7 +110,7 @@ class Form(QWidget):
     def follow_layer(self) -> None:
         """Take modes and anisotropy from the layer that is chosen."""
         layer = self.layer.currentData()
-        stack = layer is not None and layer.ndim > 2
+        stack = layer is not None and layer.ndim > 2 and layer.data.shape[0] > 1
         self.mode.clear()
         self.mode.addItems(STACK if stack else FLAT)
         self.anisotropy.setValue((layer is not None and anisotropy_of(layer)) or 1.0)
@@ -125,8 +131,13 @@ class Form(QWidget):
 
     def thresholds(self) -> Thresholds:
         """Return the settings of the mask stage."""
-        least = self.min_size.value()
-        return Thresholds(self.cellprob.value(), self.flow.value(), None if least < 0 else least)
+        flow, size = self.min_flow.value(), self.min_size.value()
+        return Thresholds(
+            self.cellprob.value(),
+            self.flow.value(),
+            None if flow < 0 else flow,
+            None if size < 0 else size,
+        )
 
 
 def _number(low: float, high: float, value: float, step: float, decimals: int) -> QDoubleSpinBox:

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from fcp_runtime.errors import SettingsError
-from fcp_runtime.masks.reconstruct import Followed, finish, follow
 from fcp_runtime.outputs.measurements import measure
 from fcp_runtime.segmentation import Prediction, Segmentation
-from fcp_runtime.segmenter import Segmenter, smallest_object
+from fcp_runtime.segmenter import Segmenter, finish_masks, follow_fields
 from fcp_runtime.settings import Settings
+from fcp_runtime.settle import known, with_limits
 from fcp_runtime.workers import Progress, Workers, silent
 
 if TYPE_CHECKING:
     from fcp_runtime.fields import Fields
     from fcp_runtime.io.volume import Volume
+    from fcp_runtime.masks.reconstruct import Followed
     from fcp_runtime.outputs.table import Table
     from fcp_runtime.settings import Options
 
@@ -28,6 +29,7 @@ class Thresholds:
 
     cellprob_threshold: float = Settings.cellprob_threshold
     flow_threshold: float = Settings.flow_threshold
+    min_flow: float | None = Settings.min_flow
     min_size: int | None = Settings.min_size
 
 
@@ -111,16 +113,12 @@ class Session:
         settings = replace(found.settings, **asdict(thresholds))
         if found.fields is None:
             return Segmentation(np.zeros(found.shape, np.uint16), settings, found.timings)
-        least = smallest_object(settings) if settings.min_size is None else settings.min_size
-        settings = replace(settings, min_size=least)
-        workers = self._segmenter.workers
-        masks = finish(
-            self._paths(found.fields, settings, workers, progress),
-            flow_threshold=settings.flow_threshold,
-            min_size=least,
-            stitch_threshold=settings.stitch_threshold if settings.mode == "stitch" else None,
-            workers=workers,
+        settings = with_limits(
+            settings, self._segmenter.network.diam_mean / known(settings.diameter)
         )
+        workers = self._segmenter.workers
+        paths = self._paths(found.fields, settings, workers, progress)
+        masks = finish_masks(paths, settings, workers)
         return Segmentation(masks.reshape(found.shape), settings, found.timings)
 
     def measure(self, result: Segmentation) -> Table:
@@ -146,15 +144,7 @@ class Session:
             if of is fields and at == threshold:
                 return followed
         self._followed = None  # its memory first
-        followed = follow(
-            fields,
-            cellprob_threshold=threshold,
-            niter=settings.niter or 1,  # filled in by the prediction, as is the anisotropy
-            anisotropy=settings.anisotropy or 1.0,
-            resize_factor=settings.resize_factor,
-            workers=workers,
-            progress=progress,
-        )
+        followed = follow_fields(fields, settings, workers, progress)
         self._followed = (fields, threshold, followed)
         return followed
 

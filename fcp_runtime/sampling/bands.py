@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fcp_runtime.fields import FLOW_SCALE, LOGIT_SCALE, VIEWS_PER_FLOW, VIEWS_PER_LOGIT, Fields
+from fcp_runtime.fields import (
+    FLOW_SCALE,
+    LOGIT_SCALE,
+    NETWORK_FLOW,
+    VIEWS_PER_FLOW,
+    VIEWS_PER_LOGIT,
+    Fields,
+)
 from fcp_runtime.sampling.axes import Taps, thick_taps
 from fcp_runtime.sampling.occupancy import Boxes
 from fcp_runtime.sampling.tiles import add_to_field, blend, gather
@@ -21,9 +28,6 @@ if TYPE_CHECKING:
     from fcp_runtime.network.session import NetworkCall
     from fcp_runtime.sampling.normalize import Intensity
     from fcp_runtime.sampling.plan import Group, ViewPlan
-
-NETWORK_FLOW = 5.0
-"""Length that the network gives a unit flow vector."""
 
 
 def _from_left(taps: Taps) -> tuple[int, int, Taps]:

@@ -79,3 +79,8 @@ VIEWS_3D = (
     View("ZX", normal=1, rows=0, cols=2, ndim=3),
 )
 """The three views whose mean makes the fields of a stack: three flow axes, z, y and x."""
+
+
+def views_of(mode: str) -> tuple[View, ...]:
+    """Return the views that a mode of `Settings` looks at."""
+    return VIEWS_3D if mode == "3d" else (VIEW_2D,)

@@ -5,6 +5,7 @@ import pytest
 from mask_cases import recorded_fields, same_partition
 from scipy.ndimage import binary_dilation, maximum_filter
 
+from fcp_runtime.fields import FLOW_SCALE
 from fcp_runtime.masks.assemble import assemble
 from fcp_runtime.masks.integrate import Endpoints, follow_flows
 from fcp_runtime.workers import Workers
@@ -12,11 +13,12 @@ from fcp_runtime.workers import Workers
 TWO = Workers(2)
 
 
-def ends(target, shape, ndim=3, source=None):
+def ends(target, shape, ndim=3, source=None, length=None):
     """Return endpoints of paths that begin in the first voxels, or in those of ``source``."""
     target = np.asarray(target, np.int32)
     source = np.arange(target.size, dtype=np.int32) if source is None else source
-    return Endpoints(source, target, shape, ndim)
+    length = np.full(target.size, FLOW_SCALE, np.uint8) if length is None else length
+    return Endpoints(source, target, length, shape, ndim)
 
 
 def piles(places, shape):
@@ -144,6 +146,22 @@ def test_two_fifths_are_of_the_plane_in_2d_and_of_the_volume_in_3d():
     for ndim, kept in ((2, False), (3, True)):
         points = ends(piles([(100, (1, 2, 2))], shape), shape, ndim)
         assert assemble(points, anisotropy=1.0, workers=TWO).any() == kept
+
+
+def test_an_object_needs_the_least_mean_flow():
+    shape = (1, 20, 20)
+    flow = np.array([0.25, 0.75] * 10 + [0.25, 0.5] * 10)  # 0.5 and 0.375 on average
+    length = np.rint(flow * FLOW_SCALE).astype(np.uint8)
+    points = ends(piles([(20, (0, 3, 3)), (20, (0, 12, 12))], shape), shape, 2, length=length)
+    for least, kept in (
+        (0, (True, True)),
+        (0.38, (True, False)),
+        (0.5, (True, False)),
+        (0.51, (False, False)),
+    ):
+        result = assemble(points, anisotropy=1.0, workers=TWO, min_flow=least).ravel()
+        assert (result[:20].all(), result[20:40].all()) == kept
+        assert result.any() == any(kept)
 
 
 def test_no_points_give_no_labels():

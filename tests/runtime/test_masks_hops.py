@@ -154,6 +154,13 @@ def test_no_foreground_has_no_paths():
     assert paths.source.size == paths.target.size == 0
 
 
+def test_hops_know_the_length_of_the_flow_where_they_begin():
+    fields = random_fields((35, 70, 140), 3, seed=5)
+    ends = hops_of(fields).endpoints(TWO)
+    expected = np.rint(np.linalg.norm(fields.flow.astype(float), axis=0)).ravel()[ends.source]
+    np.testing.assert_array_equal(ends.length, expected)
+
+
 def test_threads_do_not_change_hops():
     fields = random_fields((70, 130, 140), 3, seed=4)
     one, three = hops_of(fields, workers=Workers(1)), hops_of(fields, workers=Workers(3))

@@ -66,6 +66,15 @@ def test_points_follow_the_plain_euler_path(shape, ndim, anisotropy, niter):
     assert np.mean(distance.max(1) < 0.501) > (0.999 if niter < 10 else 0.99)
 
 
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_points_know_the_length_of_their_flow(ndim):
+    fields = random_fields((9, 70, 140), ndim, seed=5)
+    ends = follow(fields, 1)
+    expected = np.rint(np.linalg.norm(fields.flow.astype(float), axis=0)).ravel()[ends.source]
+    np.testing.assert_array_equal(ends.length, expected)
+    assert ends.length.max() > FLOW_SCALE
+
+
 def test_points_of_two_dimensional_fields_stay_in_their_plane():
     fields = random_fields((5, 30, 30), 2, seed=1)
     ends = follow(fields, 50)

@@ -21,11 +21,14 @@ from fcp_runtime.workers import Workers
 TWO = Workers(2)
 
 
-def masks_of(fields, *, anisotropy=1.0, min_size=15, flow_threshold=0.4, workers=TWO, **more):
+def masks_of(
+    fields, *, anisotropy=1.0, min_size=15, flow_threshold=0.4, min_flow=0.0, workers=TWO, **more
+):
     return masks_from_fields(
         fields,
         cellprob_threshold=0.0,
         flow_threshold=flow_threshold,
+        min_flow=min_flow,
         min_size=min_size,
         niter=200,
         anisotropy=anisotropy,

@@ -35,12 +35,12 @@ def session():
         Thresholds(1.5),
         Thresholds(-1.0),
         Thresholds(0.0, 0.2),
-        Thresholds(0.5, 0.4, 900),
+        Thresholds(0.5, 0.4, 0.3, 900),
     ],
 )
 def test_masks_made_again_are_those_of_a_full_run(mode, thresholds):
     session = Session(threads=2)
-    session.segment(VOLUME, "v3", Thresholds(3.0, 1.0, 5), mode=mode, diameter=20.0)
+    session.segment(VOLUME, "v3", Thresholds(3.0, 1.0, 0.0, 5), mode=mode, diameter=20.0)
     again = session.again(thresholds)
     full = Segmenter("v3").segment(
         VOLUME,
@@ -48,6 +48,7 @@ def test_masks_made_again_are_those_of_a_full_run(mode, thresholds):
         diameter=20.0,
         cellprob_threshold=thresholds.cellprob_threshold,
         flow_threshold=thresholds.flow_threshold,
+        min_flow=thresholds.min_flow,
         min_size=thresholds.min_size,
     )
     assert np.array_equal(again.masks, full.masks)
@@ -64,7 +65,7 @@ def test_only_another_cellprob_threshold_follows_the_flow_anew(mode):
         session.again(Thresholds(*thresholds), lambda stage, done, total: seen.append(stage))
         return set(seen)
 
-    assert stages(0.0, 0.3) == stages(0.0, 0.3, 900) == stages() == set()
+    assert stages(0.0, 0.3) == stages(0.0, 0.3, 0.2, 900) == stages() == set()
     assert stages(0.5) == {"integrate"}
     other = Volume(PHANTOM.image[:, ::-1].copy(), PHANTOM.voxel_um, "other")
     found = session.segment(other, "v3", Thresholds(0.5), mode=mode, diameter=20.0)

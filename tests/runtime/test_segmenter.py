@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
@@ -259,14 +261,82 @@ def test_an_interrupt_in_progress_reaches_the_caller(segmenter, stack):
     "wrong",
     [
         {"diameter": 0}, {"diameter": -3.0}, {"diameter": float("nan")}, {"anisotropy": 0},
-        {"percentiles": (5, 5)}, {"min_size": -1}, {"tile": 100}, {"overlap": 200}, {"niter": 0},
+        {"percentiles": (5, 5)}, {"min_size": -1}, {"tile": 100}, {"niter": 0},
         {"mode": "4d"}, {"stitch_threshold": 0}, {"flow_threshold": -1.0},
-        {"cellprob_threshold": float("inf")}, {"resize_factor": 3},
+        {"cellprob_threshold": float("inf")}, {"resize_factor": 3}, {"min_flow": -0.1},
+        {"min_flow": 3}, {"overlap": -8}, {"overlap": 65, "tile": 128}, {"diameter": "25"},
+        {"diameter": True}, {"diameter": np.float32("nan")}, {"min_size": 2.5},
+        {"percentiles": None}, {"percentiles": (1, 50, 99)}, {"percentiles": (1, "99")},
+        {"mode": 3}, {"augment": "yes"}, {"flow_threshold": None},
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused_and_named(wrong):
     with pytest.raises(SettingsError, match=next(iter(wrong))):
         Settings(**wrong)
+
+
+def test_settings_are_plain_values_whatever_numbers_a_pipeline_has():
+    given = Settings(
+        diameter=np.float32(25), min_size=np.int64(20), tile=128.0, percentiles=np.array([2, 98]).tolist(),
+        augment=np.bool_(True), overlap=np.uint8(16),
+    )  # fmt: skip
+    plain = Settings(
+        diameter=25.0, min_size=20, tile=128, percentiles=(2.0, 98.0), augment=True, overlap=16
+    )
+    assert given == plain
+    assert json.loads(json.dumps(given.as_dict())) == plain.as_dict()
+
+
+def test_an_overlap_needs_no_tile(segmenter, stack):
+    result = segmenter.segment(stack.image[5], diameter=20, overlap=8)
+    assert result.settings.overlap == 8
+    assert result.settings.tile == segmenter.network.info.tile
+
+
+def test_a_stack_of_one_plane_is_an_image(segmenter):
+    image = nuclei_image((128, 128), diameter=22, seed=1).image
+    result = segmenter.segment(image[np.newaxis], diameter=22)
+    assert result.settings.mode == "2d"
+    assert np.array_equal(result.masks, segmenter.segment(image, diameter=22).masks[np.newaxis])
+    with pytest.raises(SettingsError, match="mode 3d needs a stack"):
+        segmenter.segment(image[np.newaxis], diameter=22, mode="3d")
+
+
+@pytest.mark.parametrize("extent", [1, 4, 8])
+def test_the_smallest_images_have_an_answer(segmenter, extent):
+    image = np.arange(float(extent**2)).reshape(extent, extent)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FcpWarning)
+        assert segmenter.segment(image).masks.shape == (extent, extent)
+
+
+@pytest.mark.parametrize("margin", [61.0, 64.0, 400.0])
+def test_a_margin_below_all_logits_looks_everywhere(segmenter, stack, margin):
+    options = {"diameter": 20, "anisotropy": 2.0}
+    wide = segmenter.segment(stack.image, empty_margin=margin, **options)
+    assert np.array_equal(
+        wide.masks, segmenter.segment(stack.image, empty_margin=0, **options).masks
+    )
+
+
+def test_an_impossible_spacing_in_a_file_stops_only_what_needs_it(segmenter, stack):
+    volume = Volume(stack.image[:3], (200.0, 0.5, 0.5), "odd.tif")
+    with pytest.raises(InputError, match=r"odd\.tif: states that planes lie 400 times"):
+        segmenter.segment(volume, diameter=20)
+    assert segmenter.segment(volume, diameter=20, mode="2d").settings.anisotropy == 1.0
+    assert segmenter.segment(volume, diameter=20, anisotropy=2.0).settings.anisotropy == 2.0
+
+
+def test_objects_whose_flow_is_weak_are_removed(segmenter, stack):
+    options = {"diameter": 20, "anisotropy": 2.0, "keep_fields": True}
+    counts, usual = {}, segmenter.segment(stack.image, **options)
+    assert usual.settings.min_flow == 0.55
+    assert segmenter.segment(stack.image, diameter=20, mode="2d").settings.min_flow == 0.4
+    for least in (0.0, 0.55, 0.9, 2.0):
+        settings = replace(usual.settings, min_flow=least)
+        counts[least] = int(reconstruct(usual.fields, settings, segmenter.workers).max())
+    assert counts[0.0] >= counts[0.55] > counts[0.9] > counts[2.0] == 0
+    assert counts[0.55] == usual.count
 
 
 def test_scraps_are_removed_in_space_and_kept_small_in_planes(segmenter, stack):

@@ -13,14 +13,12 @@ import tifffile
 from fcp_runtime.errors import FcpWarning
 from fcp_runtime.fields import FLOW_SCALE, LOGIT_SCALE, Fields
 from fcp_runtime.io.atomic import replacing
+from fcp_runtime.io.tiff_write import BIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
-
-BIG = 2**32 - 2**25
-"""Classic TIFF, and so ImageJ's, addresses 4 GiB; the margin is for its headers."""
 
 HUES = np.array((0.0, 4.0, 2.0), np.float32)
 """Where red, green and blue begin to fade on the circle of six colours."""
@@ -63,19 +61,35 @@ def write_flows(
             yield fields.logit[z] / np.float32(LOGIT_SCALE)
 
     depth, height, width = fields.shape
-    _write(path, planes(), (depth, len(names), height, width), "ZCYX", names, settings, voxel_um)
-
-
-def write_flow_colours(
-    path: str | os.PathLike[str],
-    fields: Fields,
-    *,
-    settings: Mapping[str, Any],
-    voxel_um: tuple[float, float, float] | None = None,
-) -> None:
-    """Write the flow as an RGB TIFF; see `flow_colours`, and `write_flows` for the rest."""
-    planes = (_colour_plane(fields.flow[:, z]) for z in range(fields.shape[0]))
-    _write(path, planes, (*fields.shape, 3), "ZYXS", [], settings, voxel_um)
+    shape = (depth, len(names), height, width)
+    ome = os.fspath(path).lower().endswith((".ome.tif", ".ome.tiff"))
+    big = int(np.prod(shape)) * np.dtype(np.float32).itemsize > BIG
+    if ome or big:
+        metadata = _ome_metadata(names, settings, voxel_um)
+    else:
+        metadata = _imagej_metadata(names * depth, settings, voxel_um)
+    with (
+        replacing(path) as temporary,
+        tifffile.TiffWriter(temporary, bigtiff=big, ome=ome or big, imagej=not (ome or big)) as tif,
+    ):
+        tif.write(
+            planes(),
+            shape=shape,
+            dtype=np.float32,
+            photometric="minisblack",
+            compression="zlib",
+            compressionargs={"level": 3},
+            rowsperstrip=height,
+            resolution=None if voxel_um is None else (1 / voxel_um[2], 1 / voxel_um[1]),
+            metadata={"axes": "ZCYX"} | metadata,
+        )
+    if big and not ome:
+        warnings.warn(
+            f"{path}: holds OME-TIFF, because ImageJ TIFF ends at 4 GiB; "
+            "name it .ome.tif to make that plain",
+            FcpWarning,
+            stacklevel=2,
+        )
 
 
 def flow_colours(fields: Fields) -> NDArray[np.uint8]:
@@ -112,68 +126,30 @@ def _colour_plane(flow: NDArray[np.int8]) -> NDArray[np.uint8]:
     return rounded
 
 
-def _write(
-    path: str | os.PathLike[str],
-    planes: Iterator[NDArray[Any]],
-    shape: tuple[int, ...],
-    axes: str,
-    channels: list[str],
-    settings: Mapping[str, Any],
-    voxel_um: tuple[float, float, float] | None,
-) -> None:
-    """Write planes one after the other, as OME-TIFF or ImageJ TIFF."""
-    colour = axes.endswith("S")
-    dtype = np.dtype(np.uint8 if colour else np.float32)
-    ome = os.fspath(path).lower().endswith((".ome.tif", ".ome.tiff"))
-    big = int(np.prod(shape)) * dtype.itemsize > BIG
-    make = _ome_metadata if ome or big else _imagej_metadata
-    with (
-        replacing(path) as temporary,
-        tifffile.TiffWriter(temporary, bigtiff=big, ome=ome or big, imagej=not (ome or big)) as tif,
-    ):
-        tif.write(
-            planes,
-            shape=shape,
-            dtype=dtype,
-            photometric="rgb" if colour else "minisblack",
-            compression="zlib",
-            compressionargs={"level": 3},
-            rowsperstrip=shape[-3 if colour else -2],
-            resolution=None if voxel_um is None else (1 / voxel_um[2], 1 / voxel_um[1]),
-            metadata={"axes": axes} | make(shape, channels, settings, voxel_um),
-        )
-    if big and not ome:
-        warnings.warn(
-            f"{path}: holds OME-TIFF, because ImageJ TIFF ends at 4 GiB; "
-            "name it .ome.tif to make that plain",
-            FcpWarning,
-            stacklevel=3,
-        )
-
-
 def _imagej_metadata(
-    shape: tuple[int, ...],
-    channels: list[str],
+    labels: list[str],
     settings: Mapping[str, Any],
     voxel_um: tuple[float, float, float] | None,
 ) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"Info": json.dumps(settings, indent=1)}
-    if channels:
-        metadata |= {"Labels": channels * shape[0], "mode": "grayscale"}
+    metadata: dict[str, Any] = {
+        "Info": json.dumps(settings, indent=1),
+        "Labels": labels,
+        "mode": "grayscale",
+    }
     if voxel_um is not None:
         metadata |= {"unit": "micron", "spacing": voxel_um[0]}
     return metadata
 
 
 def _ome_metadata(
-    _shape: tuple[int, ...],
     channels: list[str],
     settings: Mapping[str, Any],
     voxel_um: tuple[float, float, float] | None,
 ) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"Description": json.dumps(settings)}
-    if channels:
-        metadata["Channel"] = {"Name": channels}
+    metadata: dict[str, Any] = {
+        "Description": json.dumps(settings),
+        "Channel": {"Name": channels},
+    }
     for axis, size in zip("ZYX", voxel_um or (), strict=False):
         metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"}
     return metadata

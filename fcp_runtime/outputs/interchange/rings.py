@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.kernels import kernel
-from fcp_runtime.outputs.voxel_sums import as_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +89,7 @@ def _walks(
     labels: NDArray[Any], *, diagonal: bool
 ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
     """Give label, pixels (row, column) and sides (0 to 3) of every ring of cracks."""
-    padded = np.pad(as_labels(labels)[0], 1)
+    padded = np.pad(np.asarray(labels, np.uint32), 1)
     width = padded.shape[1]
     flat = padded.ravel()
     steps, starts = _trace(flat, width, diagonal)

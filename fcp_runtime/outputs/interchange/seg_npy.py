@@ -10,6 +10,7 @@ import numpy as np
 from fcp_runtime.fields import (
     FLOW_SCALE,
     LOGIT_SCALE,
+    NETWORK_FLOW,
     VIEWS_PER_FLOW,
     VIEWS_PER_LOGIT,
     Fields,
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
-
-STEPS = 5
-"""Cellpose's network gives five times the flow of one step."""
 
 
 def write_seg_npy(
@@ -123,7 +121,7 @@ def _border(plane: NDArray[Any]) -> NDArray[np.bool_]:
 def _network_values(fields: Fields) -> NDArray[np.float32]:
     """Return flow and logit in Cellpose's numbers, (D + 1, Z, Y, X)."""
     values = np.empty((fields.ndim + 1, *fields.shape), np.float32)
-    flow = np.float32(STEPS * VIEWS_PER_FLOW[fields.ndim] / FLOW_SCALE)
+    flow = np.float32(NETWORK_FLOW * VIEWS_PER_FLOW[fields.ndim] / FLOW_SCALE)
     logit = np.float32(VIEWS_PER_LOGIT[fields.ndim] / LOGIT_SCALE)
     np.multiply(fields.flow, flow, out=values[:-1])
     np.multiply(fields.logit, logit, out=values[-1])
