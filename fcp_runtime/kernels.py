@@ -7,6 +7,7 @@ everything; ``parallel=True`` is never used (its default layer aborts on concurr
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import numba
@@ -20,9 +21,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 def kernel(function: F) -> F:
     """Compile ``function`` at its first call, without fast-math; cache it if a cache can be written."""
     try:
-        return numba.njit(nogil=True, cache=True)(function)  # type: ignore[no-any-return]
+        compiled = numba.njit(nogil=True, cache=True)(function)
     except RuntimeError:  # no folder for the cache can be written: compile in every process
         return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
+    compiled._cache.save_overload = _if_there_is_room(compiled._cache.save_overload)  # noqa: SLF001
+    return compiled  # type: ignore[no-any-return]
+
+
+def _if_there_is_room(save: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that saves to numba's cache, or not if the disk or a quota is full."""
+
+    def saved(*arguments: Any) -> None:
+        with suppress(OSError):
+            save(*arguments)
+
+    return saved
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -29,14 +29,11 @@ class Nuclei:
         ``to_ball @ (point - centre)`` has length 1 on the surface.
     reach : ndarray of float64, shape (N, 3)
         Half the bounding box.
-    volume : ndarray of float64, shape (N,)
-        Volume of the undisturbed ellipsoid.
     """
 
     centre: NDArray[np.float64]
     to_ball: NDArray[np.float64]
     reach: NDArray[np.float64]
-    volume: NDArray[np.float64]
 
 
 def place(
@@ -94,8 +91,7 @@ def place(
         if form is not None and form.hollow:
             frame = _across(tissue.sample(centre)[1], frame)
     reach = np.sqrt(np.einsum("nka,nk->na", frame**2, semi**2))
-    volume = 4 / 3 * np.pi * radius**3
-    return Nuclei(centre, frame / semi[:, :, None], reach, volume)
+    return Nuclei(centre, frame / semi[:, :, None], reach)
 
 
 def _push_apart(

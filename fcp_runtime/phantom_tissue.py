@@ -64,8 +64,6 @@ class Tissue:
     ----------
     depth : ndarray of float32, shape (Z, Y, X)
         Distance to the nearest surface; negative outside.
-    inside : ndarray of bool, shape (Z, Y, X)
-        The grid points that lie in the volume.
     origin : ndarray, shape (3,)
         Position of the first grid point.
     spacing : float
@@ -73,7 +71,6 @@ class Tissue:
     """
 
     depth: NDArray[F32]
-    inside: NDArray[np.bool_]
     origin: NDArray[np.float64]
     spacing: float
 
@@ -133,7 +130,7 @@ def grow_tissue(
 
     if not form.hollow:
         size = 1.0 if wanted is None else _kth(level[inside], wanted)
-        return Tissue(_signed(solid(size), spacing), inside, origin, spacing)
+        return Tissue(_signed(solid(size), spacing), origin, spacing)
 
     # two layers of nuclei round a lumen; one where the organoid is too small for that
     wall = diameter * (2.1 if extent.min() > 7 * diameter else 1.15)
@@ -150,7 +147,7 @@ def grow_tissue(
                 enough = np.count_nonzero(inside & (depth > 0) & (depth <= wall)) >= wanted
                 low, high = (low, size) if enough else (size, high)
     depth = solid(size)
-    return Tissue(_signed(np.minimum(depth, wall - depth), spacing), inside, origin, spacing)
+    return Tissue(_signed(np.minimum(depth, wall - depth), spacing), origin, spacing)
 
 
 def whole_field(extent: NDArray[np.float64], diameter: float, rng: np.random.Generator) -> Tissue:
@@ -163,7 +160,7 @@ def whole_field(extent: NDArray[np.float64], diameter: float, rng: np.random.Gen
     noise = gaussian_filter(rng.standard_normal(counts, F32), (0, 8, 8), mode="wrap")
     origin = np.array([0.0, -0.5 * diameter, -0.5 * diameter])
     depth = noise - np.quantile(noise, 0.35)
-    return Tissue(depth.astype(F32), np.ones(counts, bool), origin, spacing)
+    return Tissue(depth.astype(F32), origin, spacing)
 
 
 def _relative_radius(

@@ -10,6 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fcp_runtime.errors import FcpWarning, ModelError
 from fcp_runtime.network.session import open_session
 
@@ -171,7 +173,9 @@ def _load_shipped(info: ModelInfo, folder: Traversable) -> Model:
 def _load_own(path: Path) -> Model:
     """Read a user's own model."""
     content = _read(path)
-    meta = open_session(content, str(path)).get_modelmeta().custom_metadata_map
+    session = open_session(content, str(path))
+    _try_out(session, path)
+    meta = session.get_modelmeta().custom_metadata_map
     return Model(
         ModelInfo(
             key=str(path),
@@ -182,6 +186,23 @@ def _load_own(path: Path) -> Model:
         ),
         content,
     )
+
+
+def _try_out(session: Any, path: Path) -> None:
+    """Raise ModelError unless a tile of noise becomes three finite maps of its own size."""
+    tile = np.random.default_rng(0).normal(size=(1, 1, 64, 72)).astype(np.float32)
+    try:
+        (output,) = session.run(None, {"image": tile})
+    except Exception as error:
+        reason = " ".join(str(error).split())[-200:]
+        raise ModelError(f"{path}: cannot compute a tile of 64x72 pixels ({reason})") from error
+    if output.shape != (1, 3, 64, 72):
+        raise ModelError(
+            f"{path}: makes {'x'.join(map(str, output.shape))} of a tile of 64x72 pixels; needed "
+            "are three maps of the tile's size"
+        )
+    if not np.isfinite(output).all():
+        raise ModelError(f"{path}: makes values that are not finite: was its training lost?")
 
 
 def _diam_mean(meta: Mapping[str, str], path: Path) -> float:

@@ -10,15 +10,24 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def make(channels: int = 3, size: str | int = "H") -> onnx.ModelProto:
+def make(channels: int = 3, size: str | int = "H", stride: int = 1) -> onnx.ModelProto:
     """Return a 1x1 convolution whose channel c is ``(c + 1) x``, and 1 less for the third."""
+    outputs, strides = ((size, "W"), {}) if stride == 1 else (("P", "Q"), {"strides": [stride] * 2})
     weight = np.arange(1, channels + 1, dtype=np.float32).reshape(channels, 1, 1, 1)
     bias = np.array([0, 0, -1], np.float32)[:channels]
     graph = helper.make_graph(
-        [helper.make_node("Conv", ["image", "weight", "bias"], ["fields"], kernel_shape=[1, 1])],
+        [
+            helper.make_node(
+                "Conv",
+                ["image", "weight", "bias"],
+                ["fields"],
+                kernel_shape=[1, 1],
+                **strides,
+            )
+        ],
         "tiny",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 1, size, "W"])],
-        [helper.make_tensor_value_info("fields", TensorProto.FLOAT, ["N", channels, size, "W"])],
+        [helper.make_tensor_value_info("fields", TensorProto.FLOAT, ["N", channels, *outputs])],
         [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(bias, "bias")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -31,6 +40,7 @@ if __name__ == "__main__":
     here = Path(__file__).parent
     onnx.save(make(), here / "tiny.onnx")
     onnx.save(make(channels=2), here / "tiny_two_channels.onnx")
+    onnx.save(make(stride=2), here / "tiny_half_size.onnx")
     onnx.save(make(size=64), here / "tiny_fixed_size.onnx")
     onnx.save(
         make(),

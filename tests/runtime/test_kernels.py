@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numba.core.caching import CompileResultCacheImpl as CacheImpl
 
 from fcp_runtime.kernels import kernel, prefetch
 
@@ -14,6 +15,22 @@ def fetch_and_double(array):
         prefetch(array, row, array.shape[1] - 1)
         for column in range(array.shape[1]):
             array[row, column] *= 2
+
+
+def test_a_full_disk_means_no_cache_and_no_error(monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(CacheImpl, "reduce", full)
+
+    @kernel
+    def double(array):
+        for i in range(array.size):
+            array[i] *= 2
+
+    array = np.arange(5)
+    double(array)
+    np.testing.assert_array_equal(array, 2 * np.arange(5))
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.float32])

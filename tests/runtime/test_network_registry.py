@@ -3,6 +3,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fcp_runtime.errors import FcpWarning, ModelError
@@ -124,6 +125,19 @@ def test_an_own_file_with_an_impossible_diameter_is_refused(tmp_path, stated):
     path = tmp_path / "own.onnx"
     path.write_bytes(CONTENT.replace(b"12.5", stated))
     with pytest.raises(ModelError, match=r"own\.onnx: diam_mean .* not a positive number"):
+        load_model(path)
+
+
+def test_an_own_file_whose_maps_have_another_size_is_refused():
+    with pytest.raises(ModelError, match=r"half_size\.onnx: makes 1x3x32x36 of a tile of 64x72"):
+        load_model(DATA / "tiny_half_size.onnx")
+
+
+def test_an_own_file_that_makes_no_numbers_is_refused(tmp_path):
+    path = tmp_path / "own.onnx"
+    minus_one, no_number = (np.float32(value).tobytes() for value in (-1, np.nan))
+    path.write_bytes(CONTENT.replace(minus_one, no_number))
+    with pytest.raises(ModelError, match=r"own\.onnx: makes values that are not finite"):
         load_model(path)
 
 

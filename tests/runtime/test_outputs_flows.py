@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from fcp_runtime.fields import Fields, fixed_flow, fixed_logit
-from fcp_runtime.outputs.interchange.flows import flow_colours, write_flow_colours, write_flows
+from fcp_runtime.outputs.interchange.flows import flow_colours, write_flows
 from fcp_runtime.outputs.interchange.seg_npy import seg_dictionary, write_seg_npy
 
 RECORDED = Path(__file__).parents[1] / "data" / "cellpose_outputs.npz"
@@ -48,16 +48,6 @@ def test_tifffile_reads_flow_and_logit_with_their_names_and_sizes(tmp_path, shap
             assert [channel["Name"] for channel in pixels["Channel"]] == names
             assert pixels["PhysicalSizeZ"] == 2
             assert pixels["PhysicalSizeY"] == 0.5
-
-
-@pytest.mark.parametrize("suffix", [".tif", ".ome.tif"])
-def test_tifffile_reads_colours_as_rgb(tmp_path, suffix):
-    fields = make_fields((3, 9, 11), 3)
-    write_flow_colours(tmp_path / f"c{suffix}", fields, settings=SETTINGS)
-    with tifffile.TiffFile(tmp_path / f"c{suffix}") as tif:
-        assert tif.series[0].axes == "ZYXS"
-        assert tif.pages[0].photometric == tifffile.PHOTOMETRIC.RGB
-        assert np.array_equal(tif.asarray(), flow_colours(fields))
 
 
 @pytest.mark.parametrize(

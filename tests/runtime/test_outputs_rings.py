@@ -222,3 +222,10 @@ def test_geojson_of_a_stack_or_with_a_wrong_table_is_refused(tmp_path):
     with pytest.raises(ValueError, match="not that of the masks"):
         write_geojson(tmp_path / "g.geojson", KNOT, table=measure(KNOT % 2, {}))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_small_plane_of_a_stack_may_hold_a_large_label():
+    plane = np.zeros((6, 8), np.uint32)
+    plane[2:4, 3:6] = 70_000
+    assert list(object_polygons(plane)) == [70_000]
+    assert list(object_outlines(plane)) == [70_000]
