@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from fcp_runtime.cli.common import error_text
 from fcp_runtime.io.atomic import replacing
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ class Outcome:
     status : {"done", "skipped", "failed"}
     summary : dict or None
         Of a run that is done, as ``--json`` prints it.
-    error : Exception or None
-        Of a run that failed.
+    error : str or None
+        Why a run failed: the words alone, for an exception keeps all arrays of its run alive.
     """
 
     job: Job
     status: Literal["done", "skipped", "failed"]
     summary: dict[str, Any] | None = None
-    error: Exception | None = None
+    error: str | None = None
 
     @property
     def row(self) -> dict[str, Any]:
@@ -45,25 +45,44 @@ class Outcome:
         row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
         row |= {"input": str(self.job.image), "status": self.status}
         if self.summary is not None:
-            row |= {name: self.summary[name] for name in ("objects", "diameter", "anisotropy")}
+            row |= {name: self.summary[name] for name in ("objects", "anisotropy")}
+            row["diameter"] = "" if self.summary["diameter"] is None else self.summary["diameter"]
             row["seconds"] = f"{sum(self.summary['seconds'].values()):.3f}"
         if self.error is not None:
-            row["error"] = error_text(self.error)
+            row["error"] = self.error
         return row
 
 
-def tabulate(outcomes: Sequence[Outcome], summary: Path | None = None) -> list[dict[str, Any]]:
+def tabulate(
+    jobs: Sequence[Job], outcomes: Sequence[Outcome], summary: Path | None = None
+) -> list[dict[str, Any]]:
     """Return a row per input.
 
-    An input that was skipped keeps the figures that ``summary``, a file of `write_summary`, has for it
-    from before.
+    Parameters
+    ----------
+    jobs : sequence of Job
+    outcomes : sequence of Outcome
+        Of the first jobs: all of them, unless the run was interrupted.
+    summary : Path or None
+        A file of `write_summary` from before. Inputs that were skipped keep the figures that it has
+        for them, and those that were not reached their whole row.
+
+    Returns
+    -------
+    list of dict
+        Values of `COLUMNS`. Inputs that were never reached have no row.
     """
-    before = _figures(summary) if summary is not None else {}
-    return [
-        outcome.row
-        | (before.get(str(outcome.job.image), {}) if outcome.status == "skipped" else {})
-        for outcome in outcomes
-    ]
+    before = _rows(summary) if summary is not None else {}
+    rows = []
+    for job, outcome in zip_longest(jobs, outcomes):
+        old = before.get(str(job.image), {})
+        if outcome is None:
+            rows.append(old)
+        elif outcome.status == "skipped":
+            rows.append(outcome.row | {name: old[name] for name in FIGURES if old})
+        else:
+            rows.append(outcome.row)
+    return [row for row in rows if row]
 
 
 def write_summary(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -80,27 +99,25 @@ def write_summary(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def _figures(path: Path) -> dict[str, dict[str, str]]:
-    """Return the figures of every input in a summary; none if the file is missing or another one."""
+def _rows(path: Path) -> dict[str, dict[str, str]]:
+    """Return the row of every input in a summary; none if the file is missing or another one."""
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             return {}
-        return {row["input"]: {name: row[name] for name in FIGURES} for row in reader}
+        return {row["input"]: {name: row[name] or "" for name in COLUMNS} for row in reader}
 
 
-def write_index_page(
-    report: Path, outcomes: Sequence[Outcome], rows: Sequence[dict[str, Any]]
-) -> None:
-    """Write ``index.html`` with a row per input and links to the reports.
+def write_index_page(path: Path, jobs: Sequence[Job], rows: Sequence[dict[str, Any]]) -> None:
+    """Write a page with a row per input and links to the reports in its folder.
 
     Parameters
     ----------
-    report : Path
-        The reports' folder, or a file in it.
-    outcomes : sequence of Outcome
+    path : Path
+        One of `fcp_runtime.cli.jobs.index_pages`.
+    jobs : sequence of Job
     rows : sequence of dict
         Of `tabulate`.
 
@@ -111,10 +128,15 @@ def write_index_page(
     """
     from fcp_runtime.outputs.report.page import write_index
 
-    folder = report if report.is_dir() else report.parent
+    pages = {
+        str(job.image): page
+        for job in jobs
+        for page in job.targets["report"]
+        if page.parent == path.parent
+    }
     lines = []
-    for outcome, row in zip(outcomes, rows, strict=True):
-        page = next(path for path in outcome.job.targets["report"] if path.parent == folder)
-        link = quote(page.name) if outcome.status != "failed" and page.is_file() else ""
+    for row in rows:
+        page = pages[row["input"]]
+        link = quote(page.name) if row["status"] != "failed" and page.is_file() else ""
         lines.append({**{name: str(value) for name, value in row.items()}, "link": link})
-    write_index(folder / "index.html", lines)
+    write_index(path, lines)

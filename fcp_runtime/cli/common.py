@@ -7,19 +7,31 @@ from __future__ import annotations
 
 import functools
 import sys
+import traceback
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fcp_runtime.errors import FcpError, FcpWarning, SettingsError
+from fcp_runtime.errors import (
+    FcpError,
+    FcpWarning,
+    MissingExtraError,
+    ModelError,
+    OutputError,
+    SettingsError,
+)
 from fcp_runtime.workers import silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from fcp_runtime.workers import Progress
+
+DEBUG = "fcp_runtime.debug"
+"""Where click's context keeps whether tracebacks are shown."""
 
 
 def command_line(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -36,6 +48,7 @@ def command_line(name: str) -> Callable[[Callable[..., None]], Callable[..., Non
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
         def guarded(*args: Any, debug: bool, **options: Any) -> None:
+            click.get_current_context().meta[DEBUG] = debug
             try:
                 with _warnings_as_lines(name):
                     function(*args, **options)
@@ -44,9 +57,7 @@ def command_line(name: str) -> Callable[[Callable[..., None]], Callable[..., Non
             except KeyboardInterrupt:
                 _say(f"{name}: interrupted")
                 sys.exit(130)
-            except Exception as error:
-                if debug:
-                    raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it gets its line and code
                 say_error(name, error)
                 sys.exit(2 if isinstance(error, SettingsError) else 1)
 
@@ -56,9 +67,37 @@ def command_line(name: str) -> Callable[[Callable[..., None]], Callable[..., Non
     return decorate
 
 
-def say_error(name: str, error: Exception) -> None:
-    """Print a failure as one line on stderr."""
-    _say(f"{name}: error: {error_text(error)}")
+@contextmanager
+def preparing() -> Iterator[None]:
+    """Make what fails before the first input is read wrong usage: exit code 2.
+
+    Raises
+    ------
+    SettingsError
+        In place of an OutputError, ModelError or MissingExtraError, with the same message.
+    """
+    try:
+        yield
+    except (OutputError, ModelError, MissingExtraError) as error:
+        raise SettingsError(str(error)) from error
+
+
+def say_error(name: str, error: Exception, image: Path | None = None) -> None:
+    """Print a failure as one line on stderr, after its traceback with ``--debug``.
+
+    Parameters
+    ----------
+    name : str
+        Of the command.
+    error : Exception
+    image : Path or None
+        The input that failed; only foreseen failures name it themselves.
+    """
+    context = click.get_current_context(silent=True)
+    if context is not None and context.meta.get(DEBUG):
+        _say("".join(traceback.format_exception(error)).rstrip())
+    foreseen = image is None or isinstance(error, FcpError)
+    _say(f"{name if foreseen else f'{name}: {image}'}: error: {error_text(error)}")
 
 
 def error_text(error: Exception) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fcp_runtime.cli.common import command_line, say_error, tqdm_progress
-from fcp_runtime.errors import FcpError, InputError, OutputError
+from fcp_runtime.cli.common import command_line, error_text, preparing, say_error, tqdm_progress
+from fcp_runtime.errors import InputError, OutputError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from fcp_runtime.evaluate.runner import Compared, Diameter, Outcome
 
 NAME = "fcp-eval"
-MANIFEST_ONLY = ("split", "source", "limit", "save_masks", "overlay")
+MANIFEST_ONLY = ("split", "source", "domain", "limit", "save_masks", "overlay")
 
 
 def read_diameter(_context: click.Context, _parameter: click.Parameter, value: str) -> Diameter:
@@ -44,6 +45,7 @@ def read_diameter(_context: click.Context, _parameter: click.Parameter, value: s
 @click.option("--manifest", type=click.Path(path_type=Path), help="CSV table of images.")
 @click.option("--split", help="Which rows of the manifest to take.")
 @click.option("--source", multiple=True, help="Only this source; may be repeated.")
+@click.option("--domain", help="Only rows of this domain, such as those of a specialist.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many images of each source.")
 @click.option("--model", default="v3", show_default=True, metavar="NAME|PATH")
 @click.option(
@@ -103,38 +105,61 @@ def main(files: tuple[Path, ...], manifest: Path | None, as_json: bool, **option
     from fcp_runtime.evaluate.manifest import read_manifest
     from fcp_runtime.evaluate.runner import choose_rows
 
-    rows = choose_rows(
-        read_manifest(manifest), options["split"], options["source"], options["limit"]
-    )
+    rows = of_domain(read_manifest(manifest), options["domain"])
+    rows = choose_rows(rows, options["split"], options["source"], options["limit"])
     outcomes, failed = evaluate_rows(rows, options)
     show(rows, outcomes, failed, {"manifest": str(manifest), **options}, as_json=as_json)
     if failed:
         sys.exit(1)
 
 
+def of_domain(rows: list[Row], domain: str | None) -> list[Row]:
+    """Return the rows of a domain, all where none is named.
+
+    Raises
+    ------
+    SettingsError
+        If there is none; the message says which domains there are.
+    """
+    kept = [row for row in rows if domain is None or row.domain == domain]
+    if not kept:
+        known = ", ".join(sorted({row.domain for row in rows} - {""})) or "none"
+        raise SettingsError(f"no row of domain {domain} in the manifest; there are: {known}")
+    return kept
+
+
 def evaluate_rows(
     rows: Sequence[Row], options: dict[str, Any]
-) -> tuple[list[Outcome], list[tuple[Row, FcpError]]]:
-    """Evaluate the rows that have truth; those that cannot be evaluated do not stop the others."""
+) -> tuple[list[Outcome], list[tuple[Row, str]]]:
+    """Evaluate the rows that have truth; those that cannot be evaluated do not stop the others.
+
+    Returns
+    -------
+    list of Outcome
+    list of tuple of Row and str
+        Those that failed, and why: the words alone, for an exception keeps all arrays alive.
+    """
     from fcp_runtime.evaluate.runner import evaluate_row
     from fcp_runtime.segmenter import Segmenter
 
     labelled = [row for row in rows if row.label is not None]
-    for folder in (options["save_masks"], options["overlay"]):
-        if folder is not None:
-            make_folder(folder)
-    segmenter = Segmenter(options["model"], options["threads"])
+    with preparing():
+        for folder in (options["save_masks"], options["overlay"]):
+            if folder is not None:
+                make_folder(folder)
+        segmenter = Segmenter(options["model"], options["threads"])
     progress = tqdm_progress()
     outcomes: list[Outcome] = []
-    failed: list[tuple[Row, FcpError]] = []
+    failed: list[tuple[Row, str]] = []
     for done, (row, name) in enumerate(zip(labelled, file_names(labelled), strict=True)):
         progress("images", done, len(labelled))
         try:
             compared = evaluate_row(row, segmenter, options["diameter"])
             keep(compared, name, options["save_masks"], options["overlay"])
             outcomes.append(compared.outcome)
-        except FcpError as error:
-            failed.append((row, error))
+        except Exception as error:  # noqa: BLE001 - whatever one image does, the others are done
+            say_error(NAME, error, row.image)
+            failed.append((row, error_text(error)))
     progress("images", len(labelled), len(labelled))
     return outcomes, failed
 
@@ -164,11 +189,13 @@ def keep(compared: Compared, name: str, masks: Path | None, overlays: Path | Non
 
 def file_names(rows: Sequence[Row]) -> list[str]:
     """Return a file name without suffix for each row: source and image, numbered where equal."""
-    names = [f"{row.source}_{row.image.stem}" for row in rows]
-    return [
-        name if names.count(name) == 1 else f"{name}_{number}"
-        for number, name in enumerate(names, start=1)
-    ]
+    wanted = [f"{row.source}_{row.image.stem}" for row in rows]
+    names: list[str] = []
+    for name in wanted:
+        numbered = (f"{name}_{number}" for number in count(2))
+        free = (other for other in numbered if other not in names and other not in wanted)
+        names.append(name if name not in names else next(free))
+    return names
 
 
 def make_folder(folder: Path) -> None:
@@ -188,7 +215,7 @@ def make_folder(folder: Path) -> None:
 def show(
     rows: Sequence[Row],
     outcomes: Sequence[Outcome],
-    failed: Sequence[tuple[Row, FcpError]],
+    failed: Sequence[tuple[Row, str]],
     options: dict[str, Any],
     *,
     as_json: bool,
@@ -201,7 +228,7 @@ def show(
     if as_json:
         asked = {key: options[key] for key in ("manifest", "split", "model", "diameter")}
         left_out = {
-            "failed": [{"image": str(row.image), "error": str(error)} for row, error in failed],
+            "failed": [{"image": str(row.image), "error": error} for row, error in failed],
             "skipped": [{"image": str(row.image), "reason": "no label file"} for row in skipped],
         }
         click.echo(json.dumps(asked | summary | left_out))
@@ -209,8 +236,6 @@ def show(
         click.echo(tables(summary))
     if skipped:
         click.echo(f"{NAME}: {len(skipped)} images without label file skipped", err=True)
-    for _, error in failed:
-        say_error(NAME, error)
     if failed:
         click.echo(f"{NAME}: {len(failed)} of {len(rows)} images failed", err=True)
 

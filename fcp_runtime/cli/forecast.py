@@ -10,6 +10,7 @@ import click
 import numpy as np
 
 from fcp_runtime.cli.common import say_error
+from fcp_runtime.cli.process import demo_volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,7 @@ def show_forecasts(
     *,
     channel: int | None,
     axes: str | None,
+    demo: bool,
     as_json: bool,
     name: str,
 ) -> None:
@@ -40,6 +42,8 @@ def show_forecasts(
         Settings of each segmentation. Where the diameter is not stated the pixels are read.
     channel, axes
         Of `fcp_runtime.io.tiff.read_volume`.
+    demo : bool
+        Make the synthetic organoid in place of reading a file.
     as_json : bool
         A JSON object a line.
     name : str
@@ -48,13 +52,13 @@ def show_forecasts(
     failed = 0
     for image in images:
         try:
-            found = look_at(image, segmenter, options, channel=channel, axes=axes)
+            found = look_at(image, segmenter, options, channel=channel, axes=axes, demo=demo)
         except Exception as error:  # noqa: BLE001 - whatever one image does, the others are done
-            say_error(name, error)
+            say_error(name, error, image)
             failed += 1
             continue
         click.echo(
-            json.dumps({"input": str(image)} | found.as_dict())
+            json.dumps({"input": str(image)} | found.as_dict(), allow_nan=False)
             if as_json
             else f"{image}: {in_words(found)}"
         )
@@ -63,20 +67,30 @@ def show_forecasts(
 
 
 def look_at(
-    image: Path, segmenter: Segmenter, options: Options, *, channel: int | None, axes: str | None
+    image: Path,
+    segmenter: Segmenter,
+    options: Options,
+    *,
+    channel: int | None,
+    axes: str | None,
+    demo: bool,
 ) -> Forecast:
     """Return the forecast for a file; its pixels are read only to estimate the diameter."""
     from fcp_runtime.forecast import forecast
     from fcp_runtime.io.tiff_read import read_form, read_volume
     from fcp_runtime.io.volume import Volume
 
-    if options.get("diameter") is None:
+    if demo:
+        volume = demo_volume()
+    elif options.get("diameter") is None:
         volume = read_volume(image, channel=channel, axes=axes, workers=segmenter.workers)
+    else:
+        form = read_form(image, channel=channel, axes=axes)
+        pixels: Any = np.broadcast_to(np.zeros((), form.dtype), form.shape)  # takes no memory
+        volume = Volume(pixels, form.voxel_um, str(image))
+    if options.get("diameter") is None:
         options = options | {"diameter": segmenter.estimate_diameter(volume, **options)}
-        return forecast(volume, segmenter, **options)
-    form = read_form(image, channel=channel, axes=axes)
-    pixels: Any = np.broadcast_to(np.zeros((), form.dtype), form.shape)  # takes no memory
-    return forecast(Volume(pixels, form.voxel_um, str(image)), segmenter, **options)
+    return forecast(volume, segmenter, **options)
 
 
 def in_words(found: Forecast) -> str:

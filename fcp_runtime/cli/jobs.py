@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (".tif", ".tiff")
 MASK_ENDING = "_masks.tif"
+INDEX = "index.html"
+MARK = "cellprob_threshold"
+"""A setting: its name is in the metadata of every TIFF that we write."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,14 @@ class Job:
         return all(file.is_file() for file in self.files)
 
 
-def plan_jobs(inputs: Sequence[Path], output: Path | None, targets: Targets) -> list[Job]:
+def plan_jobs(
+    inputs: Sequence[Path],
+    output: Path | None,
+    targets: Targets,
+    *,
+    summary: Path | None = None,
+    skip_existing: bool = False,
+) -> list[Job]:
     """Pair every image with its outputs.
 
     Parameters
@@ -62,11 +72,16 @@ def plan_jobs(inputs: Sequence[Path], output: Path | None, targets: Targets) -> 
     targets : Targets
         Files or folders of each other output, by kind. A name with ``{name}`` in it stands for one
         file per image, as a folder does.
+    summary : Path or None
+        Table of the whole run.
+    skip_existing : bool
+        Jobs whose files all exist write nothing.
 
     Returns
     -------
     list of Job
-        Without images that a job of the same list writes, where a folder or pattern brought them.
+        Without masks and flows of an earlier run that a job of the same list writes again, where a
+        folder or pattern brought them.
 
     Raises
     ------
@@ -75,8 +90,8 @@ def plan_jobs(inputs: Sequence[Path], output: Path | None, targets: Targets) -> 
     InputError
         If a folder holds no TIFF file, or a pattern fits none.
     OutputError
-        If several results would be written to one file, a folder is missing, or a format is not
-        known.
+        If several results would be written to one file, a folder is missing or may not be
+        written, or a format is not known.
     MissingExtraError
         If an output needs a library that is missing.
     SettingsError
@@ -101,15 +116,27 @@ def plan_jobs(inputs: Sequence[Path], output: Path | None, targets: Targets) -> 
         for image in images
     ]
     ours = {os.path.realpath(file) for job in jobs for file in job.files}
-    jobs = [job for job in jobs if job.image in inputs or os.path.realpath(job.image) not in ours]
-    check_jobs(jobs)
+    jobs = [
+        job
+        for job in jobs
+        if job.image in inputs
+        or os.path.realpath(job.image) not in ours
+        or not holds_settings(job.image)
+    ]
+    shared = [*index_pages(jobs), *([] if summary is None else [summary])]
+    check_jobs(jobs, shared, skip_existing=skip_existing)
     return jobs
 
 
 def expand(path: Path) -> list[Path]:
     """Return the TIFF files of a folder, the files that fit a pattern, or the file itself."""
     if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        # hidden ones are notes of macOS (._a.tif) and what a killed run left behind
+        found = sorted(
+            file
+            for file in path.iterdir()
+            if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
+        )
         if not found:
             raise InputError(f"{path}: no TIFF file (.tif, .tiff) in this folder")
         return found
@@ -142,28 +169,63 @@ def place(path: Path, image: Path, ending: str, *, several: bool) -> Path:
     return path
 
 
-def check_jobs(jobs: Sequence[Job]) -> None:
-    """Refuse outputs that cannot be written, or that would replace each other or an input."""
+def holds_settings(path: Path) -> bool:
+    """Return whether a TIFF is a result of ours: it says with which settings it was made."""
+    from fcp_runtime.io.tiff_file import stored_image
+
+    try:
+        with stored_image(path, str(path)) as stored:
+            return MARK in f"{stored.tif.imagej_metadata} {stored.tif.ome_metadata}"
+    except InputError:
+        return False
+
+
+def index_pages(jobs: Sequence[Job]) -> list[Path]:
+    """Return the page that lists the reports, in each folder of reports; none for one job."""
+    if len(jobs) == 1:
+        return []
+    folders = dict.fromkeys(page.parent for job in jobs for page in job.targets.get("report", ()))
+    return [folder / INDEX for folder in folders]
+
+
+def check_jobs(jobs: Sequence[Job], shared: Sequence[Path], *, skip_existing: bool) -> None:
+    """Refuse outputs that cannot be written, or that would replace each other or an input.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    shared : sequence of Path
+        Files of the whole run.
+    skip_existing : bool
+        Jobs whose files all exist write nothing, so that their folders need not be writable.
+    """
     inputs = {os.path.realpath(job.image) for job in jobs if job.image.exists()}
     taken: set[str] = set()
     for job in jobs:
         check_targets(job.targets)
-        for file in job.files:
+    skipped = {file for job in jobs if skip_existing and job.done for file in job.files}
+    for file in [*(file for job in jobs for file in job.files), *shared]:
+        if file not in skipped:
             check_folder(file)
-            real = os.path.realpath(file)
-            if real in inputs:
-                raise SettingsError(f"{file}: the output would replace the input; choose another")
-            if real in taken:
-                raise OutputError(
-                    f"{file}: two results would be written here; run them apart or name them apart"
-                )
-            taken.add(real)
+        real = os.path.realpath(file)
+        if real in inputs:
+            raise SettingsError(f"{file}: the output would replace the input; choose another")
+        if real in taken:
+            raise OutputError(
+                f"{file}: two results would be written here; run them apart or name them apart"
+            )
+        taken.add(real)
 
 
 def check_folder(path: Path) -> None:
-    """Raise OutputError if the folder of a file to be written is missing."""
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first")
+    """Raise OutputError if the folder of a file is missing or may not be written."""
+    folder = Path(os.path.realpath(path)).parent  # where a link leads
+    if not folder.is_dir():
+        raise OutputError(f"{path}: the folder {folder} does not exist; make it first")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(
+            f"{path}: the folder {folder} may not be written; change its permissions or choose another"
+        )
 
 
 def stem(image: Path) -> str:

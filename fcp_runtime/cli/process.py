@@ -72,6 +72,7 @@ def process(job: Job, task: Task) -> dict[str, Any]:
             held.pop, progress=progress, keep_fields=needs_fields(job.targets), **task.options
         )
     settings = result.settings.as_dict()
+    diameter = result.settings.diameter  # None: no signal, and none stated
     started = time.perf_counter()
     write_labels(
         job.mask, result.masks, settings=settings, voxel_um=volume.voxel_um, workers=workers
@@ -90,8 +91,8 @@ def process(job: Job, task: Task) -> dict[str, Any]:
         "outputs": {kind: [str(path) for path in paths] for kind, paths in job.targets.items()},
         "shape": list(result.masks.shape),
         "objects": result.count,
-        "diameter": round(result.diameter, 2),
-        "diameter_estimated": task.options.get("diameter") is None,
+        "diameter": None if diameter is None else round(diameter, 2),
+        "diameter_estimated": diameter is not None and task.options.get("diameter") is None,
         "anisotropy": result.settings.anisotropy,
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
         "peak_memory_bytes": peak_memory(),
@@ -124,11 +125,7 @@ def without_pixels(volume: Volume) -> Volume:
 def load(job: Job, task: Task, progress: Progress) -> Volume:
     """Read the image, or make that of the demo."""
     if task.demo:
-        from fcp_runtime.io.volume import Volume
-        from fcp_runtime.phantom import demo
-
-        phantom = demo()
-        return Volume(phantom.image, phantom.voxel_um, "demo")
+        return demo_volume()
     from fcp_runtime.io.tiff import read_volume
 
     return read_volume(
@@ -138,6 +135,15 @@ def load(job: Job, task: Task, progress: Progress) -> Volume:
         workers=task.segmenter.workers,
         progress=progress,
     )
+
+
+def demo_volume() -> Volume:
+    """Make the synthetic organoid."""
+    from fcp_runtime.io.volume import Volume
+    from fcp_runtime.phantom import demo
+
+    phantom = demo()
+    return Volume(phantom.image, phantom.voxel_um, "demo")
 
 
 def load_others(job: Job, task: Task) -> dict[str, NDArray[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -11,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fcp_runtime.cli.batch import Outcome, tabulate, write_index_page, write_summary
-from fcp_runtime.cli.common import command_line, say_error
-from fcp_runtime.cli.jobs import check_folder, expand, plan_jobs
-from fcp_runtime.errors import FcpError
+from fcp_runtime.cli.common import command_line, error_text, preparing, say_error
+from fcp_runtime.cli.jobs import expand, index_pages, plan_jobs
 from fcp_runtime.outputs.bundle import GraphChoice
 from fcp_runtime.settings import MODES, Options, Settings
 
@@ -46,6 +46,15 @@ def setting(flag: str, **details: Any) -> Callable[[Any], Any]:
     default = getattr(DEFAULTS, name)
     details.setdefault("type", type(default) if default is not None else float)
     return click.option(flag, default=default, show_default=default is not None, **details)
+
+
+def refuse_nan(
+    _context: click.Context, _parameter: click.Parameter, value: float | None
+) -> float | None:
+    """Return a number that is one: comparisons with a range's ends let NaN pass."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is no number.")
+    return value
 
 
 def target_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -114,6 +123,7 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--graph-limit",
     type=click.FloatRange(min=0),
+    callback=refuse_nan,
     help="Farthest neighbours, um (pixels where the voxel size is unknown); gap of surfaces for "
     "touching (0 by default), else distance of centroids (none by default).",
 )
@@ -168,39 +178,37 @@ def main(
     settings = {key: options.pop(key) for key in DEFAULTS.as_dict()}
     model = Settings(**settings).model
     targets = {kind: paths for kind in TARGETS if (paths := options.pop(kind))}
-    if dry_run:
-        forecast_inputs(inputs, settings, as_json=as_json, **options)
-        return
     if demo:
         inputs, output = demo_paths(inputs, output)
-    jobs = plan_jobs(inputs, output, targets)
-    if summary is not None:
-        check_folder(summary)
-    from fcp_runtime.cli.process import Task
-    from fcp_runtime.segmenter import Segmenter
+    if dry_run:
+        forecast_inputs(inputs, settings, demo=demo, as_json=as_json, **options)
+        return
+    with preparing():
+        jobs = plan_jobs(inputs, output, targets, summary=summary, skip_existing=skip_existing)
+        from fcp_runtime.cli.process import Task
+        from fcp_runtime.segmenter import Segmenter
 
+        segmenter = Segmenter(model, options.pop("threads"))
     graph = GraphChoice(
         *(options.pop(f"graph_{name}") for name in ("method", "limit", "neighbours"))
     )
-    segmenter = Segmenter(model, options.pop("threads"))
     chosen = chosen_options(settings)
     task = Task(segmenter, chosen, graph=graph, demo=demo, **options)
     outcomes: list[Outcome] = []
     try:
         for job in jobs:
             outcomes.append(attempt(job, task, skip_existing=skip_existing))
-            show(outcomes[-1], as_json=as_json, quiet=len(jobs) == 1)
+            show(outcomes[-1], as_json=as_json)
     finally:  # interrupted too: the summary says how far it came
-        rows = tabulate(outcomes, summary)
+        rows = tabulate(jobs, outcomes, summary)
         if summary is not None:
             write_summary(summary, rows)
-        for report in targets.get("report", ()) if len(jobs) > 1 else ():
-            write_index_page(report, outcomes, rows)
-    failed = [outcome.error for outcome in outcomes if outcome.error is not None]
-    if len(jobs) == 1 and failed:
-        raise failed[0]
+        for page in index_pages(jobs):
+            write_index_page(page, jobs, rows)
+    failed = sum(outcome.status == "failed" for outcome in outcomes)
+    if failed and len(jobs) > 1:
+        click.echo(f"{NAME}: {failed} of {len(jobs)} inputs failed", err=True)
     if failed:
-        click.echo(f"{NAME}: {len(failed)} of {len(jobs)} inputs failed", err=True)
         sys.exit(1)
 
 
@@ -211,6 +219,7 @@ def forecast_inputs(
     channel: int | None,
     axes: str | None,
     threads: int | None,
+    demo: bool,
     as_json: bool,
     **_outputs: Any,
 ) -> None:
@@ -221,10 +230,17 @@ def forecast_inputs(
     if not inputs:
         raise click.UsageError("Missing argument 'INPUT...'.")
     images = [image for path in inputs for image in expand(path)]
-    segmenter = Segmenter(settings["model"], threads)
-    chosen = chosen_options(settings)
+    with preparing():
+        segmenter = Segmenter(settings["model"], threads)
     show_forecasts(
-        images, segmenter, chosen, channel=channel, axes=axes, as_json=as_json, name=NAME
+        images,
+        segmenter,
+        chosen_options(settings),
+        channel=channel,
+        axes=axes,
+        demo=demo,
+        as_json=as_json,
+        name=NAME,
     )
 
 
@@ -241,7 +257,7 @@ def chosen_options(settings: dict[str, Any]) -> Options:
 
 
 def attempt(job: Job, task: Task, *, skip_existing: bool) -> Outcome:
-    """Do one job; a failure is part of the outcome."""
+    """Do one job; a failure is said, and part of the outcome."""
     from fcp_runtime.cli.process import process
 
     if skip_existing and job.done:
@@ -249,18 +265,16 @@ def attempt(job: Job, task: Task, *, skip_existing: bool) -> Outcome:
     try:
         return Outcome(job, "done", process(job, task))
     except Exception as error:  # noqa: BLE001 - whatever one image does, the others are done
-        return Outcome(job, "failed", error=error)
+        say_error(NAME, error, job.image)
+        return Outcome(job, "failed", error=error_text(error))
 
 
-def show(outcome: Outcome, *, as_json: bool, quiet: bool) -> None:
-    """Print what became of an input; a lone failure is said at the end."""
-    if outcome.error is not None:
-        foreseen = isinstance(outcome.error, FcpError)  # such a message names the file
-        if not quiet:
-            say_error(NAME if foreseen else f"{NAME}: {outcome.job.image}", outcome.error)
-    elif outcome.summary is not None:
-        click.echo(json.dumps(outcome.summary) if as_json else in_words(outcome.summary))
-    else:
+def show(outcome: Outcome, *, as_json: bool) -> None:
+    """Print the result of an input, or that it was skipped."""
+    if outcome.summary is not None:
+        summary = outcome.summary
+        click.echo(json.dumps(summary, allow_nan=False) if as_json else in_words(summary))
+    elif outcome.status == "skipped":
         job = outcome.job
         skipped = {"input": str(job.image), "output": str(job.mask), "skipped": True}
         click.echo(json.dumps(skipped) if as_json else f"{job.image}: skipped, {job.mask} exists")
@@ -270,9 +284,11 @@ def in_words(summary: dict[str, Any]) -> str:
     """Return a summary as one line of text."""
     stages = ", ".join(f"{stage} {value:.1f} s" for stage, value in summary["seconds"].items())
     estimated = " (estimated)" if summary["diameter_estimated"] else ""
+    diameter = summary["diameter"]
+    size = "no signal" if diameter is None else f"diameter {diameter:g}{estimated}"
     return (
-        f"{summary['input']}: {summary['objects']} objects, diameter {summary['diameter']:g}"
-        f"{estimated}, anisotropy {summary['anisotropy']:g}; {stages}; "
+        f"{summary['input']}: {summary['objects']} objects, {size}, "
+        f"anisotropy {summary['anisotropy']:g}; {stages}; "
         f"peak memory {summary['peak_memory_bytes'] / 2**20:.0f} MiB -> {summary['output']}"
     )
 

@@ -6,7 +6,9 @@ Pixels that nobody measured must not be segmented, so these checks come before d
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 from fcp_runtime.errors import InputError
@@ -31,8 +33,14 @@ OTHER_FORMATS = (
 )
 """First bytes of files that people take for TIFF."""
 
-EXPANSION = 5000
-"""No real image is this much smaller when compressed; a header that claims so is damaged."""
+BOUNDED = {1, 5, 8, 32773, 32946, 50013}
+"""TIFF's numbers of no compression, LZW, PackBits and the names of Deflate."""
+
+EXPANSION = 1400
+"""So many bytes at most come of one by a codec of `BOUNDED`: 1032 by Deflate, 1344 by LZW.
+
+Zstandard, LZMA, JPEG XL and others know no limit: four empty planes of 2048 x 2048 may be 1,891 bytes.
+"""
 
 AGAIN = "copy or export it again"
 
@@ -85,9 +93,7 @@ def check_pages(pages: Sequence[Any], count: int, nbytes: int, name: str) -> Non
             "to a set of files that must lie beside it"
         )
     sizes = {id(page.parent): page.parent.filehandle.size for page in pages}
-    held = sum(sizes.values())
-    if nbytes > EXPANSION * held:
-        raise damaged(name, f"its {held:,} bytes cannot hold the {nbytes:,} bytes that it claims")
+    check_expansion(pages[0].keyframe, sum(sizes.values()), nbytes, name)
     for number, page in enumerate(pages):
         segments = list(zip(page.dataoffsets, page.databytecounts, strict=False))
         end = max((offset + length for offset, length in segments), default=0)
@@ -95,6 +101,41 @@ def check_pages(pages: Sequence[Any], count: int, nbytes: int, name: str) -> Non
             raise cut_short(name, sizes[id(page.parent)], end)
         if not any(offset and length for offset, length in segments):
             raise damaged(name, f"plane {number + 1} was never written")
+
+
+def check_expansion(keyframe: Any, held: int, nbytes: int, name: str) -> None:
+    """Refuse a header that claims more pixels than its codec can make of the file.
+
+    Where the codec sets no limit, the memory of the machine does.
+
+    Parameters
+    ----------
+    keyframe : TiffPage
+        A page that stands for all.
+    held : int
+        Size of the file, or the files.
+    nbytes : int
+        Size of the decoded pixels.
+    name : str
+        The file, for messages.
+    """
+    packed = nbytes * keyframe.bitspersample // (8 * keyframe.dtype.itemsize)  # as the codec saw it
+    if packed <= EXPANSION * held:
+        return
+    if keyframe.compression in BOUNDED:
+        raise damaged(name, f"its {held:,} bytes cannot hold the {nbytes:,} bytes that it claims")
+    if nbytes > machine_memory():
+        raise damaged(
+            name, f"its {held:,} bytes claim {nbytes:,}, which is more than this machine's memory"
+        )
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory of this machine; no limit where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows, where taking too much memory fails
+        return sys.maxsize
 
 
 def cut_short(name: str, size: int, needed: int) -> InputError:

@@ -10,8 +10,15 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from fcp_runtime.cli.common import command_line, tqdm_progress
-from fcp_runtime.errors import FcpWarning, InputError, SettingsError
+from fcp_runtime.cli.common import command_line, preparing, tqdm_progress
+from fcp_runtime.errors import (
+    FcpWarning,
+    InputError,
+    MissingExtraError,
+    ModelError,
+    OutputError,
+    SettingsError,
+)
 
 
 def run(action, *arguments):
@@ -51,9 +58,12 @@ def test_a_failure_is_one_line_on_stderr_and_exit_code_1(error, line):
 
 
 def test_debug_shows_where_it_failed():
-    result = run(raising(InputError("a.tif: is no image")), "--debug")
-    assert isinstance(result.exception, InputError)
-    assert result.exit_code == 1
+    for error, code in ((InputError("is no image"), 1), (SettingsError("is impossible"), 2)):
+        result = run(raising(error), "--debug")
+        assert result.exit_code == code
+        assert result.stderr.startswith("Traceback")
+        assert ", in action" in result.stderr
+        assert result.stderr.splitlines()[-1] == f"fcp-test: error: {error}"
 
 
 def test_an_interrupt_exits_with_130():
@@ -68,6 +78,18 @@ def test_wrong_usage_exits_with_2():
     assert result.stderr == "fcp-test: error: tile must be a multiple of 8\n"
     assert run(raising(click.UsageError("no"))).exit_code == 2
     assert run(lambda: None, "--unknown").exit_code == 2
+
+
+@pytest.mark.parametrize("kind", [OutputError, ModelError, MissingExtraError])
+def test_what_fails_before_the_first_input_is_wrong_usage(kind):
+    def action():
+        with preparing():
+            raise kind("a.csv: no")
+
+    assert run(raising(kind("a.csv: no"))).exit_code == 1
+    result = run(action)
+    assert result.exit_code == 2
+    assert result.stderr == "fcp-test: error: a.csv: no\n"
 
 
 def test_success_is_silent():

@@ -17,7 +17,7 @@ import tifffile
 from click.testing import CliRunner
 from scipy import ndimage
 
-from fcp_runtime.cli.evaluate import main
+from fcp_runtime.cli.evaluate import file_names, main
 from fcp_runtime.errors import InputError
 from fcp_runtime.evaluate.centres import Columns, read_centres
 from fcp_runtime.evaluate.manifest import OPTIONAL, REQUIRED
@@ -240,6 +240,43 @@ def test_a_bad_row_does_not_stop_the_others(two_images, calls):
     assert "Traceback" not in result.stderr
 
 
+def test_a_failure_nobody_foresaw_does_not_stop_the_others(two_images, calls, monkeypatch):
+    usual = Thresholder.segment
+
+    def segment(self, volume, **options):
+        if "a_0" in volume.name:
+            raise ZeroDivisionError("surprise")
+        return usual(self, volume, **options)
+
+    monkeypatch.setattr(Thresholder, "segment", segment)
+    result, summary = evaluate(two_images)
+    assert result.exit_code == 1
+    assert summary["all"]["images"] == 1
+    assert "surprise" in summary["failed"][0]["error"]
+    assert re.search("a_0.tif: error: .*surprise", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("stems", "names"),
+    [
+        (["x", "x", "x_1"], ["s_x", "s_x_2", "s_x_1"]),
+        (["x", "x", "x_2"], ["s_x", "s_x_3", "s_x_2"]),
+        (["x_2", "x", "x", "x"], ["s_x_2", "s_x", "s_x_3", "s_x_4"]),
+    ],
+)
+def test_no_two_images_share_a_file_name(stems, names):
+    rows = [SimpleNamespace(source="s", image=Path(f"{stem}.tif")) for stem in stems]
+    assert file_names(rows) == names
+
+
+@pytest.mark.parametrize("option", [("--model", "v99"), ("--save-masks", "data/manifest.csv")])
+def test_what_cannot_work_for_any_row_is_wrong_usage(two_images, monkeypatch, option):
+    monkeypatch.chdir(two_images.path.parent)
+    result = run("--manifest", two_images.manifest, "--split", "dev", *option)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+
+
 def test_a_row_without_diameter_needs_another_choice(two_images, calls):
     two_images.rows[0]["diameter_px"] = ""
     result, summary = evaluate(two_images, "--diameter", "gt")
@@ -254,6 +291,17 @@ def test_sources_and_limit_choose_rows(two_images, calls):
         two_images.add(source, good, good)
     _, summary = evaluate(two_images, "--source", "a", "--source", "c", "--limit", "1")
     assert {name: group["images"] for name, group in summary["sources"].items()} == {"a": 1, "c": 1}
+
+
+def test_a_domain_chooses_rows(two_images, calls):
+    good = squares([(2, 2)])
+    two_images.add("a", good, good, domain="20x")
+    _, summary = evaluate(two_images, "--domain", "20x")
+    assert [row["true_objects"] for row in summary["rows"]] == [1]
+    assert len(evaluate(two_images)[1]["rows"]) == 3
+    unknown = run("--manifest", two_images.manifest, "--split", "dev", "--domain", "63x")
+    assert unknown.exit_code == 2
+    assert "no row of domain 63x in the manifest; there are: 20x" in unknown.stderr
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,31 @@ def test_a_header_that_claims_a_huge_image_is_refused_before_memory_is_taken(
     assert "cannot hold the" in message or "is cut short" in message
 
 
+@pytest.mark.parametrize("compression", ["zstd", "lzma", "jpegxl", "jpeg2000", "lzw", "zlib"])
+def test_empty_planes_are_an_image_however_small_the_file(tmp_path, compression):
+    path = tmp_path / "a.tif"
+    empty = np.zeros((4, 2048, 2048), np.uint16)
+    options = {"photometric": "minisblack", "rowsperstrip": 2048, "compression": compression}
+    tifffile.imwrite(path, empty, metadata={"axes": "ZYX"}, **options)
+    assert compression != "zstd" or empty.nbytes > 5000 * path.stat().st_size
+    assert not read_volume(path).pixels.any()
+
+
+def test_empty_masks_of_one_bit_are_an_image(tmp_path):
+    path = tmp_path / "a.tif"
+    empty = np.zeros((8192, 8192), bool)
+    tifffile.imwrite(path, empty, compression="lzw", rowsperstrip=8192, metadata=None)
+    assert empty.nbytes > 5000 * path.stat().st_size
+    assert not read_volume(path).pixels.any()
+
+
+def test_a_claim_beyond_the_memory_is_refused_where_the_codec_sets_no_limit(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, STACK[0], compression="zstd", metadata=None)
+    _overwrite(path, ImageWidth=10**7, ImageLength=10**7, RowsPerStrip=10**7)
+    assert "more than this machine's memory" in refusal(path)
+
+
 def test_an_image_that_does_not_fit_in_memory_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("fcp_runtime.io.tiff_checks.EXPANSION", 2**80)
     path = tmp_path / "a.tif"

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+import weakref
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import tifffile
 from click.testing import CliRunner
 
 from fcp_runtime.cli.run import main
+from fcp_runtime.errors import InputError
 from fcp_runtime.phantom import nuclei_image
 
 
@@ -170,6 +172,111 @@ def test_an_output_that_is_another_input_is_refused(folders):
     done = run(inputs / "a.tif", inputs / "a1.tif", "-o", inputs / "{name}1.tif")
     assert done.exit_code == 2
     assert (inputs / "a1.tif").read_bytes() == before
+
+
+def test_an_image_in_the_folder_is_not_taken_for_a_mask_of_another(folders):
+    inputs, _ = folders
+    before = (inputs / "a1.tif").read_bytes()
+    shutil.copy(inputs / "a2.tif", inputs / "a.tif")
+    done = run(inputs, "-o", inputs / "{name}1.tif", "--diameter", 18)
+    assert done.exit_code == 2
+    assert "a1.tif: the output would replace the input" in done.stderr
+    assert (inputs / "a1.tif").read_bytes() == before
+
+
+def test_flows_beside_their_images_are_not_segmented_in_turn(folders):
+    inputs, _ = folders
+    outputs = ("-o", inputs / "{name}_m.ome.tif", "--flows", inputs)
+    for _ in range(2):
+        done = run(inputs, *outputs, "--diameter", 18)
+        assert done.exit_code == 0, done.output
+    assert len(list(inputs.iterdir())) == 9
+
+
+def test_a_summary_that_would_replace_an_input_is_refused(folders):
+    inputs, results = folders
+    image = inputs / "a1.tif"
+    before = image.read_bytes()
+    done = run(image, "-o", results / "mask.tif", "--diameter", 18, "--summary", image)
+    assert done.exit_code == 2
+    assert "would replace the input" in done.stderr
+    assert image.read_bytes() == before
+
+
+def test_a_report_that_the_index_page_would_replace_is_refused(folders, picture):
+    inputs, results = folders
+    shutil.copy(picture, inputs / "index.tif")
+    done = run(inputs, "-o", results, "--report", results / "{name}.html")
+    assert done.exit_code == 2
+    assert "index.html: two results" in done.stderr
+    assert list(results.iterdir()) == []
+
+
+def test_hidden_files_of_a_folder_are_no_inputs(folders):
+    inputs, results = folders
+    (inputs / "._a1.tif").write_bytes(b"notes of macOS")
+    shutil.copy(inputs / "a1.tif", inputs / ".fcp-0123abcd.tif")
+    done = run(inputs, "-o", results, "--diameter", 18)
+    assert done.exit_code == 0, done.output
+    assert len(list(results.iterdir())) == 3
+
+
+def test_an_interrupted_run_keeps_the_rows_of_inputs_that_it_did_not_reach(folders, monkeypatch):
+    inputs, results = folders
+    summary = results / "batch.csv"
+    again = (inputs, "-o", results, "--diameter", 18, "--skip-existing", "--summary", summary)
+    again = (*again, "--report", results)
+    assert run(*again).exit_code == 0
+    first = read_csv(summary)
+    (results / "a2_masks.tif").unlink()
+
+    def interrupt(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fcp_runtime.segmenter.Segmenter.segment", interrupt)
+    done = run(*again)
+    assert done.exit_code == 130
+    assert read_csv(summary) == [first[0] | {"status": "skipped"}, *first[1:]]
+    index = (results / "index.html").read_text(encoding="utf-8")
+    assert index.count("_report.html") == 3
+
+
+def test_an_interrupted_first_run_has_rows_of_what_it_reached(folders, monkeypatch):
+    inputs, results = folders
+    (results / "a1_masks.tif").write_bytes(b"mine")
+
+    def interrupt(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fcp_runtime.segmenter.Segmenter.segment", interrupt)
+    summary = results / "batch.csv"
+    assert run(inputs, "-o", results, "--skip-existing", "--summary", summary).exit_code == 130
+    assert [row["status"] for row in read_csv(summary)] == ["skipped"]
+
+
+@pytest.mark.parametrize("kind", [ZeroDivisionError, InputError])
+def test_a_failure_lets_go_of_its_image_and_shows_where_with_debug(folders, monkeypatch, kind):
+    from fcp_runtime.segmenter import Segmenter
+
+    inputs, results = folders
+    pixels = []
+    alive = []
+
+    def predict(_self, volume, **_options):
+        alive.append(sum(reference() is not None for reference in pixels))
+        held = np.array(volume.pixels)
+        pixels.append(weakref.ref(held))
+        try:
+            {}["cause"]
+        except KeyError as error:
+            raise kind(f"surprise {held.shape}") from error
+
+    monkeypatch.setattr(Segmenter, "predict", predict)
+    done = run(inputs, "-o", results, "--diameter", 18, "--debug")
+    assert done.exit_code == 1
+    assert alive == [0, 0, 0]
+    assert done.stderr.count(", in predict") >= 3
+    assert done.stderr.splitlines()[-1] == "fcp-run: 3 of 3 inputs failed"
 
 
 def test_a_lone_failure_is_in_the_summary_too(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import weakref
 
 import imagecodecs
@@ -163,22 +164,25 @@ def test_a_bad_file_gives_one_line_exit_code_1_and_no_output(tmp_path, picture, 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "says", "code"),
     [
-        (["--diameter", "0"], "diameter"),
-        (["--diameter", "x"], "diameter"),
-        (["--tile", "100"], "tile"),
-        (["--mode", "4d"], "mode"),
-        (["--threads", "0"], "threads"),
-        (["--model", "v99"], "v99"),
-        (["--model", "missing.onnx"], "missing.onnx"),
-        (["--channel", "5"], "channel"),
-        (["--mode", "3d"], "mode"),
+        (["--diameter", "0"], "diameter", 2),
+        (["--diameter", "x"], "diameter", 2),
+        (["--tile", "100"], "tile", 2),
+        (["--mode", "4d"], "mode", 2),
+        (["--threads", "0"], "threads", 2),
+        (["--model", "v99"], "v99", 2),
+        (["--model", "missing.onnx"], "missing.onnx", 2),
+        (["--graph-limit", "nan"], "graph-limit", 2),
+        (["--channel", "5"], "channel", 1),
+        (["--mode", "3d"], "mode", 1),
     ],
 )
-def test_an_impossible_option_is_named_and_nothing_is_written(tmp_path, picture, arguments, says):
+def test_an_impossible_option_is_named_and_nothing_is_written(
+    tmp_path, picture, arguments, says, code
+):
     done = run(picture, "-o", tmp_path / "mask.tif", *arguments)
-    assert done.exit_code in (1, 2)
+    assert done.exit_code == code
     assert says in done.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -191,8 +195,39 @@ def test_missing_arguments_are_usage_errors(tmp_path, picture):
 
 def test_an_output_folder_that_is_missing_is_said(tmp_path, picture):
     done = run(picture, "-o", tmp_path / "none" / "mask.tif", "--diameter", 20)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "none" in done.stderr
+
+
+def test_a_folder_that_may_not_be_written_is_said_before_the_run(tmp_path, picture, monkeypatch):
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    usual = os.access
+    # as root, every folder may be written
+    monkeypatch.setattr(os, "access", lambda path, mode: path != locked and usual(path, mode))
+    monkeypatch.setattr("fcp_runtime.segmenter.Segmenter.segment", None)
+    done = run(picture, "-o", tmp_path / "mask.tif", "--table", locked / "cells.csv")
+    assert done.exit_code == 2
+    assert "cells.csv" in done.stderr
+    assert "permissions" in done.stderr
+    (locked / "mask.tif").touch()
+    done = run(picture, "-o", locked / "mask.tif", "--skip-existing")
+    assert done.exit_code == 0, done.output  # nothing is to be written there
+
+
+def test_the_demo_has_a_dry_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run("--demo", "--dry-run", "--json", "--diameter", 20)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["input"] == "demo.tif"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_that_fails_shows_where_with_debug(tmp_path):
+    (tmp_path / "bad.tif").write_bytes(b"no image")
+    done = run(tmp_path / "bad.tif", "--dry-run", "--debug")
+    assert done.exit_code == 1
+    assert ", in check_start" in done.stderr
 
 
 def test_an_input_is_never_replaced(picture):
@@ -207,7 +242,7 @@ def test_two_inputs_of_one_name_are_not_written_over_each_other(tmp_path, pictur
     other.mkdir()
     (other / picture.name).write_bytes(picture.read_bytes())
     done = run(picture, other / picture.name, "-o", tmp_path)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "picture_masks.tif" in done.stderr
 
 
@@ -218,6 +253,22 @@ def test_an_image_without_signal_gives_an_empty_mask_and_a_warning(tmp_path):
     assert done.exit_code == 0, done.output
     assert "no signal" in done.stderr
     assert not tifffile.imread(tmp_path / "mask.tif").any()
+
+
+def test_an_image_without_signal_has_no_diameter_in_words_json_and_summary(tmp_path):
+    path, summary = tmp_path / "flat.tif", tmp_path / "batch.csv"
+    tifffile.imwrite(path, np.full((30, 40), 5, np.uint16))
+    said = run(path, "-o", tmp_path / "mask.tif", "--summary", summary)
+    assert "0 objects, no signal, " in said.stdout
+    assert summary.read_text(encoding="utf-8").splitlines()[1].startswith(f"{path},done,0,,")
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    printed = run(path, "-o", tmp_path / "mask.tif", "--json").stdout
+    found = json.loads(printed, parse_constant=refuse)
+    assert found["diameter"] is None
+    assert not found["diameter_estimated"]
 
 
 def test_models_and_version_are_printed():

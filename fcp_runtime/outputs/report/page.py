@@ -128,6 +128,7 @@ def _save(path: str | os.PathLike[str], text: str) -> None:
 
 
 def _lead(volume: Volume, summary: Mapping[str, Any]) -> str:
+    diameter = summary["diameter"]
     estimated = " (estimated)" if summary["diameter_estimated"] else ""
     facts = [
         " &times; ".join(map(str, summary["shape"])) + " voxels (z, y, x)"
@@ -137,7 +138,7 @@ def _lead(volume: Volume, summary: Mapping[str, Any]) -> str:
         if volume.voxel_um is None
         else " &times; ".join(f"{size:.4g}" for size in volume.voxel_um[3 - volume.pixels.ndim :])
         + " &micro;m",
-        f"diameter {summary['diameter']:g} px{estimated}",
+        "no signal" if diameter is None else f"diameter {diameter:g} px{estimated}",
     ]
     if volume.pixels.ndim == 3:
         facts.append(f"anisotropy {summary['anisotropy']:.4g}")
