@@ -18,12 +18,12 @@ import click
 from benchmarks.common import markdown, write_csv
 from fcp_export.data.patches import PLAIN
 from fcp_export.data.rows import DataSettings, train_rows
-from fcp_export.data.slices import group_of
 from fcp_export.distill.settings import DistillSettings
 from fcp_export.distill.walk import distil
 from fcp_export.export import onnx_bytes, read_checkpoint
 from fcp_runtime.cli.common import command_line, tqdm_progress
 from fcp_runtime.errors import SettingsError
+from fcp_runtime.evaluate.manifest import group_of
 from fcp_runtime.evaluate.metrics import pool
 from fcp_runtime.evaluate.runner import evaluate_row
 from fcp_runtime.io.atomic import replacing

@@ -16,32 +16,25 @@ from safetensors.torch import load, save
 from fcp_export.architectures.complexity import count_macs
 from fcp_export.architectures.networks import SPECS
 from fcp_export.network_graph import NetworkWriter
-from fcp_export.teacher import from_cellpose, load_cellpose, to_cellpose
+from fcp_export.provenance import known_provenance, read_manifest
+from fcp_export.teacher import from_cellpose, load_cellpose, load_state, to_cellpose
 from fcp_runtime.errors import ModelError
 from fcp_runtime.io.atomic import replacing
 from fcp_runtime.network.session import open_session
 from fcp_runtime.phantom import nuclei_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from fcp_export.architectures.networks import CellposeNet
 
 ABSOLUTE, RELATIVE = 1e-4, 1e-5
 """Largest difference from torch, and the same as a share of the largest output, if that is more."""
-
-PROVENANCE: dict[str, Any] = {
-    "training_data": [],
-    "licences": [],
-    "teacher": "",
-    "recipe": {},
-    "accuracy": {},
-}
-"""What only the maker of a checkpoint knows, and what stands for it where it is not told."""
 
 TILE = 256
 """Largest edge of the tiles that are compared."""
@@ -94,14 +87,25 @@ def read_checkpoint(path: Path | Traversable, key: str) -> tuple[CellposeNet, by
     if not path.name.endswith(".safetensors"):
         net = load_cellpose(path, key)  # type: ignore[arg-type]
         return net, save({name: t.contiguous() for name, t in to_cellpose(net).items()})
+    state, content = _read_safetensors(path)
+    return from_cellpose(state, key, name=str(path)), content
+
+
+def read_state(path: Path) -> Mapping[str, Tensor]:
+    """Read the weights of a checkpoint, of whatever network; see `read_checkpoint`."""
+    if path.name.endswith(".safetensors"):
+        return _read_safetensors(path)[0]
+    return load_state(path)
+
+
+def _read_safetensors(path: Path | Traversable) -> tuple[Mapping[str, Tensor], bytes]:
     try:
         content = path.read_bytes()
-        state = load(content)
+        return load(content), content
     except OSError as error:
         raise ModelError(f"{path}: cannot read this checkpoint ({error.strerror})") from error
     except SafetensorError as error:
         raise ModelError(f"{path}: damaged, or not a safetensors file ({error})") from error
-    return from_cellpose(state, key, name=str(path)), content
 
 
 def onnx_bytes(net: CellposeNet) -> bytes:
@@ -238,7 +242,7 @@ def export_model(
         **TILING,
         "parameters": SPECS[key].parameters,
         "macs_1024": count_macs(key),
-        **_provenance(checkpoint, digest, models.get(key, {})),
+        **known_provenance(checkpoint, digest, models.get(key, {})),
         "made_with": _versions(),
         "checkpoint": f"{key}.safetensors",
         "checkpoint_sha256": digest,
@@ -252,49 +256,6 @@ def export_model(
         with replacing(folder / name) as temporary:
             temporary.write_bytes(written)
     return entry | {"difference": difference}
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Return the entries of a manifest of models, none if there is no file.
-
-    Raises
-    ------
-    ModelError
-        If it is damaged.
-    """
-    if not path.exists():
-        return {}
-    try:
-        models = json.loads(path.read_text(encoding="utf-8"))["models"]
-        return {key: dict(entry) for key, entry in models.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"{path}: not a manifest of models ({type(error).__name__}); move it away"
-        ) from error
-
-
-def _provenance(checkpoint: Path | Traversable, digest: str, old: dict[str, Any]) -> dict[str, Any]:
-    """Return what is told of a checkpoint.
-
-    In this order: the JSON file beside it; the old entry, then the manifest beside it, if they are
-    about these very weights; nothing.
-    """
-    known = dict(PROVENANCE)
-    with resources.as_file(checkpoint) as path:
-        beside, neighbours = path.with_suffix(".json"), read_manifest(path.parent / "manifest.json")
-        for entry in (*neighbours.values(), old):
-            if entry.get("checkpoint_sha256") == digest:
-                known |= {name: entry[name] for name in PROVENANCE if name in entry}
-        if not beside.is_file():
-            return known
-        try:
-            told = dict(json.loads(beside.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise ModelError(f"{beside}: not a JSON object ({error}); mend or remove it") from error
-    unknown = sorted(told.keys() - PROVENANCE.keys())
-    if unknown:
-        raise ModelError(f"{beside}: unknown {', '.join(unknown)}; known: {', '.join(PROVENANCE)}")
-    return known | told
 
 
 def _versions() -> dict[str, str]:

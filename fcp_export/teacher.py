@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 TILE = 384
 """Edge of the tiles a teacher sees, in network pixels: its style is a mean over such a tile."""
 
+DOUBLING = "upsample.doubling."
+"""How the names of transposed convolutions begin."""
+
 MARGIN = 48
 """Pixels on each side of a tile that are computed but not kept, where a neighbour has them."""
 
@@ -31,9 +34,7 @@ def load_cellpose(path: Path, key: str = "cellpose") -> CellposeNet:
         A torch file holding a plain state dict; half precision is converted to float32.
     key : str
         ``"cellpose"``, or ``"dilated"`` to use the teacher's weights without distillation
-        (thesis, section 3.3.1), or ``"upsample"`` to begin distillation with them: only in these
-        two may entries be left over, and only in the last are some missing (its transposed
-        convolutions, which stay as initialised).
+        (thesis, section 3.3.1), see `from_cellpose`.
 
     Returns
     -------
@@ -45,6 +46,17 @@ def load_cellpose(path: Path, key: str = "cellpose") -> CellposeNet:
     ModelError
         If the file is missing, is no checkpoint or belongs to another network.
     """
+    return from_cellpose(load_state(path), key, name=str(path))
+
+
+def load_state(path: Path) -> dict[str, Tensor]:
+    """Load a torch file that holds a plain state dict.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing or holds something else.
+    """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -53,20 +65,32 @@ def load_cellpose(path: Path, key: str = "cellpose") -> CellposeNet:
         raise ModelError(f"{path}: not a torch checkpoint ({type(error).__name__})") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ModelError(f"{path}: not a plain state dict of tensors; save model.state_dict()")
-    return from_cellpose(state, key, name=str(path))
+    return state
 
 
 def from_cellpose(state: Mapping[str, Tensor], key: str, *, name: str) -> CellposeNet:
-    """Return network ``key`` with the weights of a Cellpose state dict; see `load_cellpose`."""
+    """Return network ``key`` with the weights of a Cellpose state dict, in evaluation mode.
+
+    Entries may be left over in the two networks that are parts of Cellpose's, ``"dilated"`` and
+    ``"upsample"``. The latter has transposed convolutions of its own: see `with_new_doubling`.
+
+    Raises
+    ------
+    ModelError
+        If entries are missing, unknown or of another shape.
+    """
     net = build(key, diam_mean=30.0)
     floats = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     for constant in ("diam_mean", "diam_labels"):
         floats.setdefault(constant, getattr(net, constant).detach())
         floats[constant] = floats[constant].reshape(1)
     wanted = net.state_dict()
-    if key == "upsample":
-        floats = {k: v for k, v in wanted.items() if k.startswith("upsample.doubling.")} | floats
     wrong = [k for k, v in wanted.items() if k not in floats or floats[k].shape != v.shape]
+    if key == "upsample" and wrong and all(k.startswith(DOUBLING) for k in wrong):
+        raise ModelError(
+            f"{name}: lacks transposed convolutions of the upsample network ({', '.join(wrong)}); "
+            "training may start from it: fcp-distill student --student upsample --init"
+        )
     extra = [] if key in {"dilated", "upsample"} else [k for k in floats if k not in wanted]
     if wrong or extra:
         raise ModelError(
@@ -77,6 +101,17 @@ def from_cellpose(state: Mapping[str, Tensor], key: str, *, name: str) -> Cellpo
     net.load_state_dict({k: floats[k] for k in wanted})
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net.eval()
+
+
+def with_new_doubling(state: Mapping[str, Tensor], key: str) -> dict[str, Tensor]:
+    """Return a state dict from which training can start: Cellpose's has no transposed convolutions.
+
+    For ``"upsample"`` those that are missing are as initialised; other networks lack nothing.
+    """
+    if key != "upsample":
+        return dict(state)
+    fresh = build(key, diam_mean=30.0).state_dict()
+    return {k: v for k, v in fresh.items() if k.startswith(DOUBLING)} | dict(state)
 
 
 def to_cellpose(net: CellposeNet) -> dict[str, Tensor]:

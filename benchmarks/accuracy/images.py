@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fcp_runtime.errors import SettingsError
+from fcp_runtime.evaluate.manifest import group_of
 from fcp_runtime.evaluate.runner import choose_rows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from fcp_runtime.evaluate.manifest import Row
-
-SPECIMEN = re.compile(r"(embryo|organoid)\s+[\w.]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -63,19 +61,6 @@ def choose_items(
     if not items:
         raise SettingsError("no image with a label file is left to evaluate")
     return items
-
-
-def group_of(row: Row) -> str:
-    """Return which images a row's image must be counted with as one.
-
-    An image stands for itself. Stacks belong together if their notes name the same embryo or
-    organoid; all stacks of a source whose note names none are one group, for they may be frames of
-    one film.
-    """
-    if row.ndim == 2:
-        return f"{row.source}/{row.image.name}"
-    named = SPECIMEN.search(row.note)
-    return f"{row.source}/{named.group().lower()}" if named else row.source
 
 
 def _item(row: Row) -> Item:

@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from fcp_runtime.workers import Progress
 
 ROOMS = ("sampling", "network", "masks")
-FILES = ("segmenter.py", "settle.py", "settings.py", "fields.py", "diameter.py", "evaluate/metrics.py")
+FILES = (
+    "segmenter.py",
+    "settle.py",
+    "settings.py",
+    "fields.py",
+    "diameter.py",
+    "evaluate/metrics.py",
+)
 
 
 def measure(

@@ -105,4 +105,4 @@ PRESETS = {
         repeats=1,
     ),
 }
-"""By name: hours, about twelve minutes, about a minute."""
+"""By name: hours, about twelve minutes, a few minutes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from fcp_export.cli.distill_crossval import crossval
 from fcp_runtime.cli.common import command_line, tqdm_progress
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("fastercellpose"), prog_name="fcp-distill")
 def main() -> None:
     """Train networks on a manifest of images: teacher, student, cross-validation."""
 
@@ -27,10 +29,18 @@ main.add_command(crossval)
     type=click.Path(path_type=Path),
     help="Weights to start from (.safetensors, .pt); random ones if not given.",
 )
-@click.option("--patches", default=100_000, show_default=True, help="Patch presentations.")
-@click.option("--learning-rate", default=2e-3, show_default=True)
 @click.option(
-    "--diameter", type=float, help="Of nuclei as the network sees them, pixels; the teacher's."
+    "--patches",
+    type=shared.COUNT,
+    default=100_000,
+    show_default=True,
+    help="Patch presentations.",
+)
+@click.option("--learning-rate", type=shared.POSITIVE, default=2e-3, show_default=True)
+@click.option(
+    "--diameter",
+    type=shared.POSITIVE,
+    help="Of nuclei as the network sees them, pixels; that of --init, else the teacher's.",
 )
 @shared.options(shared.TARGET, shared.LABEL_SHARE, *shared.COURSE, *shared.DATA)
 @shared.options(shared.THREADS, shared.SEED, shared.RESUME)
@@ -51,13 +61,12 @@ def student(
     """Distil a student from a teacher on the train rows of a manifest."""
     shared.start(student, threads)
     from fcp_export.distill.settings import DistillSettings
-    from fcp_export.distill.walk import distil
-    from fcp_export.teacher import load_cellpose
+    from fcp_export.distill.walk import distil, usual_diameter
 
     data = shared.data_settings(
         options,
         label_share=label_share,
-        diameter=diameter or float(load_cellpose(teacher).diam_mean),
+        diameter=diameter or usual_diameter(student, teacher, init),
     )
     run = distil(
         output,
@@ -80,10 +89,13 @@ def student(
     help="Checkpoint in Cellpose's format to start from.",
 )
 @shared.options(shared.MANIFEST, shared.OUTPUT)
-@click.option("--patches", default=36_000, show_default=True, help="Patch presentations.")
-@click.option("--learning-rate", default=4e-4, show_default=True)
+@click.option(
+    "--patches", type=shared.COUNT, default=36_000, show_default=True, help="Patch presentations."
+)
+@click.option("--learning-rate", type=shared.POSITIVE, default=4e-4, show_default=True)
 @click.option(
     "--diameter",
+    type=shared.POSITIVE,
     default=17.0,
     show_default=True,
     help="Of nuclei as the network sees them, pixels.",

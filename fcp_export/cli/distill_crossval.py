@@ -16,17 +16,27 @@ if TYPE_CHECKING:
 @click.command()
 @shared.options(shared.STUDENT, shared.TEACHER, shared.MANIFEST, shared.OUTPUT, shared.CACHE)
 @click.option("--folds", type=click.IntRange(2), default=4, show_default=True)
-@click.option("--patches", default=4000, show_default=True, help="Presentations per fold.")
 @click.option(
-    "--learning-rate", multiple=True, default=(2e-3, 1e-3, 4e-3), show_default=True, type=float
+    "--patches",
+    type=shared.COUNT,
+    default=4000,
+    show_default=True,
+    help="Presentations per fold.",
 )
-@click.option("--batch-size", multiple=True, default=(8, 16), show_default=True, type=int)
+@click.option(
+    "--learning-rate",
+    multiple=True,
+    default=(2e-3, 1e-3, 4e-3),
+    show_default=True,
+    type=shared.POSITIVE,
+)
+@click.option("--batch-size", multiple=True, default=(8, 16), show_default=True, type=shared.COUNT)
 @click.option(
     "--diameter",
     multiple=True,
     default=(17.0, 12.0, 25.0),
     show_default=True,
-    type=float,
+    type=shared.POSITIVE,
     help="Of nuclei as the network sees them, pixels.",
 )
 @shared.options(shared.TARGET, shared.LABEL_SHARE, *shared.DATA, shared.THREADS, shared.SEED)

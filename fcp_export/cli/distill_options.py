@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from fcp_export.data.rows import DataSettings
 
+COUNT = click.IntRange(1)
+POSITIVE = click.FloatRange(0, min_open=True)
+
 MANIFEST = click.option(
     "--manifest",
     type=click.Path(path_type=Path),
@@ -48,8 +51,8 @@ SCHEDULE = click.option(
     show_default=True,
     help="Of the learning rate.",
 )
-THREADS = click.option("--threads", type=int, help="Threads of torch.")
-SEED = click.option("--seed", default=0, show_default=True)
+THREADS = click.option("--threads", type=COUNT, help="Threads of torch.")
+SEED = click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 RESUME = click.option("--resume", is_flag=True, help="Go on with the run in OUTPUT.")
 
 DATA = (
@@ -57,23 +60,40 @@ DATA = (
     click.option(
         "--without", multiple=True, metavar="SOURCE", help="No rows of this source; repeatable."
     ),
-    click.option("--phantoms", default=0, show_default=True, help="Synthetic organoids to add."),
-    click.option("--slice-step", default=2, show_default=True, help="Every n-th slice of a stack."),
-    click.option("--default-diameter", type=float, help="Pixels, for rows that state none."),
+    click.option(
+        "--phantoms",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Synthetic organoids to add.",
+    ),
+    click.option(
+        "--slice-step",
+        type=COUNT,
+        default=2,
+        show_default=True,
+        help="Every n-th slice of a stack.",
+    ),
+    click.option("--default-diameter", type=POSITIVE, help="Pixels, for rows that state none."),
 )
 COURSE = (
     SCHEDULE,
-    click.option("--batch-size", default=8, show_default=True),
-    click.option("--validate-every", default=500, show_default=True, help="Steps."),
+    click.option("--batch-size", type=COUNT, default=8, show_default=True),
+    click.option("--validate-every", type=COUNT, default=500, show_default=True, help="Steps."),
     click.option(
-        "--patience", default=3, show_default=True, help="Stagnant validations; 0: no end."
+        "--patience",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Stop after so many stagnant validations; 0: never. The thesis: 3, with "
+        "--schedule constant.",
     ),
     click.option("--bfloat16", is_flag=True, help="Train in bfloat16 autocast."),
     click.option(
         "--validation",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         default=1 / 3,
-        help="Share of the train rows kept for validation.",
+        help="Share of the groups of each source that is kept for validation; by default a third.",
     ),
 )
 
@@ -103,7 +123,7 @@ def start(student: str, threads: int | None) -> None:
         raise click.BadParameter(
             f"{student}: choose from {', '.join(SPECS)}", param_hint="--student"
         )
-    if threads:
+    if threads is not None:
         torch.set_num_threads(threads)
     keep_freed_memory()
 

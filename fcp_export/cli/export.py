@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fcp_runtime.cli.common import command_line
 from fcp_runtime.errors import OutputError
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--student", "key", metavar="KEY", help="Which network; see --list.")
 @click.option(
     "--checkpoint",
@@ -35,6 +36,7 @@ from fcp_runtime.errors import OutputError
 )
 @click.option("--list", "listing", is_flag=True, help="List the networks and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.version_option(version("fastercellpose"), prog_name="fcp-export")
 @command_line("fcp-export")
 def main(
     key: str | None,

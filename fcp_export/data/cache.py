@@ -61,7 +61,8 @@ def teach(
 ) -> list[Taught]:
     """Return slices and target maps, the teacher's from the cache where it has them.
 
-    Slices on which the teacher sees no nucleus at all are dropped (thesis, section 3.1).
+    Slices on which the teacher sees no nucleus at all are dropped (thesis, section 3.1), unless
+    labels that count show one.
 
     Parameters
     ----------
@@ -89,12 +90,14 @@ def teach(
             maps = _maps(net, slices.images, float(net.diam_mean) / diameter)
             with replacing(path) as temporary, temporary.open("wb") as file:
                 np.save(file, maps)
+        labels = slices.labels if label_share > 0 else None
         seen = (maps[:, 2] > 0).any((1, 2))
+        if labels is not None:
+            seen |= labels.any((1, 2))
         if seen.any():
-            if slices.labels is not None and label_share > 0:
-                maps = blend(maps, slices.labels, label_share)
             kept = replace(slices, images=slices.images[seen], labels=None)
-            taught.append(Taught(kept, maps[seen]))
+            maps = maps[seen] if labels is None else blend(maps[seen], labels[seen], label_share)
+            taught.append(Taught(kept, maps))
     return taught
 
 

@@ -33,11 +33,12 @@ class Augmentation:
     scale : float
         Zoom between ``1 / scale`` and ``scale``.
     blur : float
-        Largest standard deviation of a Gaussian blur, pixels.
+        Largest standard deviation of a Gaussian blur, pixels; the least is 0.3, or this if less.
     noise : float
         Largest standard deviation of added noise, in units of the normalised image.
     gain, gamma : float
-        Intensities between ``1 / gain`` and ``gain`` times, to the power ``1 / gamma`` to ``gamma``.
+        Intensities between ``1 / gain`` and ``gain`` times and up to 0.1 more or less, whatever
+        the gain; to the power ``1 / gamma`` to ``gamma``.
     shade : float
         Places of a patch are up to so many times darker than others.
     haze : float
@@ -229,8 +230,8 @@ def degrade(image: Tensor, rng: np.random.Generator, how: Augmentation) -> Tenso
     if rng.random() < 0.5:
         exponent = how.gamma ** rng.uniform(-1, 1)
         image = image.sign() * image.abs() ** exponent
-    if rng.random() < 0.4:
-        image = gaussian_blur(image, rng.uniform(0.3, how.blur))
+    if rng.random() < 0.4 and how.blur > 0:
+        image = gaussian_blur(image, rng.uniform(min(0.3, how.blur), how.blur))
     if rng.random() < 0.5:
         image = image * how.gain ** rng.uniform(-1, 1) + rng.uniform(-0.1, 0.1)
     if rng.random() < 0.5:

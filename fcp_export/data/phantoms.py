@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fcp_export.data.slices import NOTHING, SliceSet, cut_slices
+from fcp_export.data.slices import NOTHING, PHANTOM, SliceSet, cut_slices
 from fcp_runtime.phantom import organoid
 from fcp_runtime.phantom_optics import Microscope
 from fcp_runtime.phantom_tissue import FORMS
 
 if TYPE_CHECKING:
     from fcp_runtime.phantom import Phantom
-
-SOURCE = "phantom"
-"""Name of the source, as it stands beside those of a manifest."""
 
 
 def make_phantom(index: int, seed: int) -> tuple[Phantom, float]:
@@ -75,11 +72,11 @@ def phantom_sets(index: int, seed: int, diam_mean: float, *, step: int) -> list[
         As in `fcp_export.data.slices.slice_sets`. Each phantom is a group of its own.
     """
     made, diameter = make_phantom(index, seed)
-    name = f"{SOURCE}/{seed}-{index}"
+    name = f"{PHANTOM}/{seed}-{index}"
     return cut_slices(
         made.image,
         made.labels,
-        SliceSet(name, SOURCE, name, NOTHING),
+        SliceSet(name, PHANTOM, name, NOTHING),
         scale=diam_mean / diameter,
         anisotropy=made.voxel_um[0] / made.voxel_um[2],
         step=step,

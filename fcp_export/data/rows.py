@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +12,12 @@ import numpy as np
 
 from fcp_export.data.phantoms import phantom_sets
 from fcp_export.data.slices import slice_sets
-from fcp_runtime.errors import InputError
+from fcp_runtime.errors import FcpWarning, InputError, SettingsError
 from fcp_runtime.evaluate.manifest import read_manifest
 from fcp_runtime.io.tiff import read_volume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -45,9 +47,15 @@ class DataSettings:
     label_share : float
         Weight of exact labels in the targets; 0 is the teacher alone, 1 the labels alone.
     validation : float
-        Share of the groups that is kept for validation.
+        Share of the groups of a source that is kept for validation, see
+        `fcp_export.data.slices.split_groups`.
     diameter : float
         Of a nucleus as the network sees it, pixels.
+
+    Raises
+    ------
+    SettingsError
+        If a value is impossible.
     """
 
     domain: str = ""
@@ -60,6 +68,28 @@ class DataSettings:
     validation: float = 1 / 3
     diameter: float = 17.0
 
+    def __post_init__(self) -> None:
+        size = 1.0 if self.default_diameter is None else self.default_diameter
+        require(self, "phantoms", "0 or more", self.phantoms >= 0)
+        require(self, "phantom_seed", "0 or more", self.phantom_seed >= 0)
+        require(self, "slice_step", "1 or more", self.slice_step >= 1)
+        require(self, "default_diameter", "more than 0", 0 < size < math.inf)
+        require(self, "label_share", "0 to 1", 0 <= self.label_share <= 1)
+        require(self, "validation", "0 or more, and less than 1", 0 <= self.validation < 1)
+        require(self, "diameter", "more than 0", 0 < self.diameter < math.inf)
+
+
+def require(settings: object, name: str, wanted: str, kept: bool) -> None:
+    """Refuse settings whose attribute ``name`` is not as ``wanted``.
+
+    Raises
+    ------
+    SettingsError
+        If the condition is not ``kept``.
+    """
+    if not kept:
+        raise SettingsError(f"{name} is {getattr(settings, name)}; it must be {wanted}")
+
 
 def train_rows(manifest: Path, settings: DataSettings) -> list[Row]:
     """Return the rows to learn from: split ``train*``, of the domain, of known diameter.
@@ -67,7 +97,12 @@ def train_rows(manifest: Path, settings: DataSettings) -> list[Row]:
     Raises
     ------
     InputError
-        If there is no such row, a source to leave out is not among them, or an image of another split is one of them under another name.
+        If there is no such row, or a source to leave out is not among them.
+
+    Warns
+    -----
+    FcpWarning
+        If rows are left out because they state no diameter.
     """
     rows = read_manifest(manifest)
     train = [row for row in rows if row.split.startswith("train")]
@@ -82,7 +117,15 @@ def train_rows(manifest: Path, settings: DataSettings) -> list[Row]:
     if settings.domain:
         train = [row for row in train if row.domain == settings.domain]
     if settings.default_diameter is None:
+        unknown = sum(row.diameter_px is None for row in train)
         train = [row for row in train if row.diameter_px is not None]
+        if unknown:
+            warnings.warn(
+                f"{manifest}: {unknown} rows to learn from state no diameter_px and are left out; "
+                "--default-diameter takes them in",
+                FcpWarning,
+                stacklevel=2,
+            )
     if not train:
         which = f" of domain {settings.domain}" if settings.domain else ""
         raise InputError(f"{manifest}: no row of a split train*{which} with a diameter")
@@ -119,6 +162,12 @@ def proven_rows(rows: Sequence[Row], manifest: Path) -> dict[str, list[str]]:
                     "take one of them out of the manifest"
                 )
     return planes
+
+
+def digest_of(planes: Mapping[str, Sequence[str]]) -> str:
+    """Return a hash of what all planes show (`proven_rows`), wherever the files lie."""
+    digests = sorted(digest for several in planes.values() for digest in several)
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()[:16]
 
 
 def all_slices(

@@ -7,6 +7,7 @@ isotropy, because the student will see all three when it segments a stack.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +15,24 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from fcp_runtime.errors import InputError
+from fcp_runtime.errors import FcpWarning, InputError
+from fcp_runtime.evaluate.manifest import group_of
 from fcp_runtime.sampling.normalize import measure_intensity
 from fcp_runtime.settings import Settings
 from fcp_runtime.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from fcp_runtime.evaluate.manifest import Row
+    from fcp_runtime.io.volume import Volume
 
 NOTHING = np.zeros((0, 0, 0), np.float16)
+PHANTOM = "phantom"
+"""Source of synthetic organoids: taught, but never validated with."""
 VIEWS = {"XY": (0, 1, 2), "ZY": (2, 0, 1), "ZX": (1, 0, 2)}
 """For each view the axes of a (Z, Y, X) stack as (normal, rows, columns)."""
 
@@ -40,7 +46,8 @@ class SliceSet:
     name : str
         Source, image and view.
     source, group : str
-        Where it comes from; what must stay on one side of a split (an embryo, an organoid).
+        Where it comes from; what must stay on one side of a split (an embryo, an organoid), see
+        `fcp_runtime.evaluate.manifest.group_of`.
     images : ndarray of float16, shape (N, H, W)
         Normalised by the intensity of the whole image or stack, as the runtime measures it.
     labels : ndarray of int32, shape (N, H, W), or None
@@ -75,6 +82,11 @@ def slice_sets(row: Row, diam_mean: float, *, step: int, diameter: float | None)
     ------
     InputError
         If the image cannot be read, its diameter is unknown, or it is not for training.
+
+    Warns
+    -----
+    FcpWarning
+        If neither the row nor the file of a stack states its voxel size.
     """
     from fcp_runtime.io.tiff import read_labels, read_volume
 
@@ -87,20 +99,36 @@ def slice_sets(row: Row, diam_mean: float, *, step: int, diameter: float | None)
         raise InputError(
             f"{row.image}: the manifest states no diameter; give one with --default-diameter"
         )
-    pixels = read_volume(row.image).pixels
+    volume = read_volume(row.image)
+    pixels = volume.pixels if volume.pixels.ndim == 3 else volume.pixels[None]
+    truth = exact_labels(row)
     return cut_slices(
-        pixels if pixels.ndim == 3 else pixels[None],
-        None if row.label is None else read_labels(row.label),
+        pixels,
+        None if truth is None else read_labels(truth),
         SliceSet(f"{row.source}/{row.image.stem}", row.source, group_of(row), NOTHING),
         scale=diam_mean / size,
-        anisotropy=row.anisotropy or 1.0,
+        anisotropy=1.0 if len(pixels) == 1 else _anisotropy(row, volume),
         step=step,
     )
 
 
-def group_of(row: Row) -> str:
-    """Return what a row must stay together with: all stacks of one embryo; an image by itself."""
-    return f"{row.source}/{row.note if row.ndim == 3 else row.image.name}"
+def exact_labels(row: Row) -> Path | None:
+    """Return the file of labels that may be learnt from: incomplete ones would hide nuclei."""
+    return None if row.recall_only else row.label
+
+
+def _anisotropy(row: Row, volume: Volume) -> float:
+    """Return that of the row, else that of the file, as when a stack is segmented."""
+    found = row.anisotropy or volume.anisotropy
+    if found is None:
+        warnings.warn(
+            f"{row.image}: neither the manifest nor the file states a voxel size, so planes are "
+            "taken to lie one pixel apart; fill in voxel_um_zyx",
+            FcpWarning,
+            stacklevel=2,
+        )
+        return 1.0
+    return found
 
 
 def cut_slices(
@@ -173,17 +201,41 @@ def nearest(planes: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int32]:
     return planes[:, rows[:, None], cols].astype(np.int32)
 
 
-def split_groups(groups: Iterable[str], fraction: float) -> set[str]:
-    """Choose the groups for validation: ``fraction`` of them, by hash, so that reruns agree."""
-    ranked = _ranked(groups)
-    return set(ranked[: round(len(ranked) * fraction)])
+def split_groups(members: Iterable[tuple[str, str]], fraction: float) -> set[str]:
+    """Choose the groups for validation, by hash, so that reruns agree.
+
+    Of every source of more than one group ``fraction`` of them, at least one, but not all; of
+    phantoms none: a student is judged by what microscopes see.
+
+    Parameters
+    ----------
+    members : iterable of (source, group)
+    fraction : float
+        0 chooses none.
+    """
+    held: set[str] = set()
+    for groups in _ranked(members):
+        most = len(groups) - 1
+        held.update(groups[: min(most, max(round(len(groups) * fraction), fraction > 0))])
+    return held
 
 
-def fold_groups(groups: Iterable[str], folds: int) -> list[set[str]]:
-    """Deal the groups out to ``folds`` folds of equal size (or one less), by hash."""
-    ranked = _ranked(groups)
-    return [set(ranked[fold::folds]) for fold in range(folds)]
+def fold_groups(members: Iterable[tuple[str, str]], folds: int) -> list[set[str]]:
+    """Deal all groups but phantoms out to ``folds`` folds of equal size (or one less), by hash.
+
+    The groups of a source are dealt out one after the other, so that each fold has its share.
+    """
+    dealt = [group for groups in _ranked(members) for group in groups]
+    return [set(dealt[fold::folds]) for fold in range(folds)]
 
 
-def _ranked(groups: Iterable[str]) -> list[str]:
-    return sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).hexdigest())
+def _ranked(members: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """Return the groups of every source but phantoms, ordered by hash."""
+    by_source: dict[str, set[str]] = {}
+    for source, group in members:
+        if source != PHANTOM:
+            by_source.setdefault(source, set()).add(group)
+    return [
+        sorted(groups, key=lambda group: hashlib.sha256(group.encode()).hexdigest())
+        for _, groups in sorted(by_source.items())
+    ]

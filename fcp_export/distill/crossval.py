@@ -2,22 +2,26 @@
 
 Every configuration is trained once per fold, validated on that fold, for the same number of patch
 presentations. A fold is made of whole groups: an embryo or an organoid never lies on both sides.
+Phantoms are learnt from in every fold.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
-from fcp_export.data.rows import proven_rows, train_rows
+from fcp_export.data.cache import fingerprint
+from fcp_export.data.rows import digest_of, proven_rows, train_rows
 from fcp_export.data.slices import fold_groups
 from fcp_export.distill.curves import read_log
 from fcp_export.distill.loop import Run
-from fcp_export.distill.walk import starting_net, taught_slices, train_on
+from fcp_export.distill.walk import members, starting_net, taught_slices, train_on
 from fcp_export.teacher import load_cellpose
 from fcp_runtime.errors import SettingsError
+from fcp_runtime.evaluate.manifest import GROUPS
 from fcp_runtime.io.atomic import replacing
 
 if TYPE_CHECKING:
@@ -106,7 +110,9 @@ def cross_validate(
     Raises
     ------
     SettingsError
-        If there are fewer groups than folds.
+        If there are fewer groups than folds, or the folder holds folds of another length.
+    InputError
+        If it holds folds of another manifest, teacher or number.
     """
     rows = train_rows(manifest, base.data)
     planes = proven_rows(rows, manifest)
@@ -114,16 +120,32 @@ def cross_validate(
     for number, configuration in enumerate(configurations):
         settings = configuration.settings(base)
         taught = taught_slices(rows, settings.data, net, cache or folder / "teacher", progress)
-        groups = {item.slices.group for item in taught}
-        if len(groups) < folds:
-            raise SettingsError(f"{folds} folds need as many groups of images, not {len(groups)}")
-        for fold, held in enumerate(fold_groups(groups, folds)):
+        dealt = fold_groups(members(taught), folds)
+        if not all(dealt):
+            raise SettingsError(
+                f"{folds} folds need as many groups of images, not {sum(map(len, dealt))}: {GROUPS}"
+            )
+        for fold, held in enumerate(dealt):
             place = folder / configuration.name / f"fold{fold + 1}"
+            _refuse_other_length(place, base.patches)
             run = Run(place, settings, starting_net(settings, None), resume=True)
+            run.made_from(teacher=fingerprint(net), manifest=digest_of(planes), folds=str(folds))
             if not run.result.exists():
                 run.write_rows(planes, held)
                 train_on(run, taught, held, progress)
         write_tables(folder, base, configurations[: number + 1], folds)
+
+
+def _refuse_other_length(place: Path, patches: int) -> None:
+    """Refuse to go on with a fold that was begun for another number of patches."""
+    file = place / "settings.json"
+    if not file.exists():
+        return
+    before = json.loads(file.read_text(encoding="utf-8"))["patches"]
+    if before != patches:
+        raise SettingsError(
+            f"{place}: begun with --patches {before}; give the same or choose another folder"
+        )
 
 
 def write_tables(

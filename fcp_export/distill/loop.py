@@ -2,7 +2,8 @@
 
 A run is a folder: ``settings.json``, ``rows.json`` (what it learnt from), ``log.jsonl``,
 ``log.csv`` and ``curves.png``, ``checkpoint.pt`` (everything needed to go on), and the averaged
-weights: ``student.safetensors``, or ``teacher.pt`` for the network of Cellpose itself.
+weights: ``student.safetensors``, or ``teacher.pt`` for the network of Cellpose itself. They are
+those of the end, or those that validated best where training stopped early.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import warnings
 from copy import deepcopy
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,7 @@ from fcp_export.distill.curves import write_curves
 from fcp_export.distill.loss import distillation_loss, overlap_counts
 from fcp_export.distill.settings import learning_rate, stop_early
 from fcp_export.teacher import to_cellpose
-from fcp_runtime.errors import InputError
+from fcp_runtime.errors import FcpWarning, InputError
 from fcp_runtime.io.atomic import replacing
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from fcp_export.architectures.networks import CellposeNet
     from fcp_export.data.patches import Batch, Sampler
     from fcp_export.distill.settings import DistillSettings
-    from fcp_runtime.evaluate.manifest import Row
     from fcp_runtime.workers import Progress
 
 VALIDATION_BATCHES = 16
@@ -76,6 +77,8 @@ class Run:
         self.step = 0
         self.scores: list[float] = []
         self.skipped = 0
+        self.best: dict[str, Any] = {"iou": -1.0, "step": 0, "weights": {}}
+        self.origin: dict[str, str] = {}
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "checkpoint.pt").exists():
             if not resume:
@@ -90,32 +93,94 @@ class Run:
         name = "teacher.pt" if self.settings.student == TEACHER else "student.safetensors"
         return self.folder / name
 
-    def write_rows(self, planes: Mapping[str, Sequence[str]], held: Collection[str]) -> None:
-        """Write which images the run was given, by plane, and the groups kept for validation."""
-        record = {"images": sorted(planes), "validation_groups": sorted(held)}
-        _write_json(self.folder / "rows.json", record | {"planes": dict(planes)})
+    def made_from(self, **origin: str) -> None:
+        """Remember what the run is made from, by hash; an older run is told it now.
 
-    def write_provenance(self, rows: Sequence[Row], teacher: str) -> None:
-        """Write what the network was made of beside it, for the manifest of models."""
-        phantoms = ["phantom"] if self.settings.data.phantoms else []
-        record = {
-            "training_data": sorted({row.source for row in rows}) + phantoms,
-            "licences": sorted({f"{row.source}: {row.licence}" for row in rows}),
-            "teacher": teacher,
-            "recipe": {**asdict(self.settings), "steps_done": self.step},
-        }
-        _write_json(self.result.with_suffix(".json"), record)
+        Parameters
+        ----------
+        **origin : str
+            For options of the command (teacher, manifest, ...) what identifies their content.
+
+        Raises
+        ------
+        InputError
+            If the run was begun with something else under the same name.
+        """
+        for name, identity in origin.items():
+            if self.origin.setdefault(name, identity) != identity:
+                raise InputError(
+                    f"{self.folder}: its run was begun with another --{name}; "
+                    "resume with the same one or choose another folder"
+                )
+
+    def write_rows(self, planes: Mapping[str, Sequence[str]], held: Collection[str]) -> None:
+        """Write which images the run was given, by plane, and the groups kept for validation.
+
+        Warns
+        -----
+        FcpWarning
+            If a run that goes on kept other groups before: an older version chose in another way.
+        """
+        record = {"images": sorted(planes), "validation_groups": sorted(held)}
+        file = self.folder / "rows.json"
+        if self.step and file.exists():
+            before = json.loads(file.read_text(encoding="utf-8"))["validation_groups"]
+            if before != record["validation_groups"]:
+                warnings.warn(
+                    f"{self.folder}: until step {self.step} other groups were kept for validation; "
+                    "scores before and after it do not compare",
+                    FcpWarning,
+                    stacklevel=2,
+                )
+        _write_json(file, record | {"planes": dict(planes)})
+
+    def write_provenance(self, provenance: Mapping[str, Any]) -> None:
+        """Write what the network was made of beside it, for the manifest of models.
+
+        Parameters
+        ----------
+        provenance : mapping
+            From `fcp_export.provenance.provenance_of_run`; its recipe gets the steps that were done
+            and, if training stopped early, the step whose weights were taken.
+        """
+        steps = {"steps_done": self.step}
+        if self.takes_best:
+            steps["step_taken"] = self.best["step"]
+        recipe = provenance["recipe"] | steps
+        _write_json(self.result.with_suffix(".json"), {**provenance, "recipe": recipe})
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the validations say that training is over."""
+        return stop_early(self.scores, self.settings.patience)
+
+    @property
+    def takes_best(self) -> bool:
+        """Whether the result is what validated best; a run of before that was kept has none."""
+        return self.stopped and bool(self.best["weights"])
 
     def train(self, train: Sampler, validation: Sampler, progress: Progress) -> CellposeNet:
         """Train to the end of the schedule or until stopping early; return the averaged network.
 
         An interrupt leaves a checkpoint behind. Batches depend on seed and step only, so a
         resumed run sees the patches it would have seen.
+
+        Warns
+        -----
+        FcpWarning
+            If it is over, because it stopped early the last time.
         """
         settings = self.settings
+        if self.stopped:
+            warnings.warn(
+                f"{self.folder}: its run stopped early after step {self.step}; "
+                "a larger --patches prolongs it",
+                FcpWarning,
+                stacklevel=2,
+            )
         started, losses = time.monotonic(), []
         try:
-            while self.step < settings.steps:
+            while self.step < settings.steps and not self.stopped:
                 rng = np.random.default_rng((settings.seed, self.step))
                 losses.append(self._learn(train.batch(rng)))
                 self.step += 1
@@ -129,17 +194,17 @@ class Run:
                         "seconds": round(time.monotonic() - started, 1),
                     }
                     self._log(record)
-                    self.scores.append(record["validation_iou"])
+                    self._count(record["validation_iou"])
                     self._save()
                     losses = []
-                    if stop_early(self.scores, settings.patience):
-                        break
                 progress("distil", self.step, settings.steps)
         except KeyboardInterrupt:
             self._save()
             raise
         finally:
             write_curves(self.folder)
+        if self.takes_best:
+            self.average.load_state_dict(self.best["weights"])
         with replacing(self.result) as temporary:
             if self.settings.student == TEACHER:
                 torch.save(to_cellpose(self.average), temporary)
@@ -183,6 +248,13 @@ class Run:
         iou = common / either if either else 1.0
         return {"validation_loss": float(np.mean(losses)), "validation_iou": iou}
 
+    def _count(self, iou: float) -> None:
+        """Count a validation, and keep the averaged weights if it is the best."""
+        self.scores.append(iou)
+        if iou > self.best["iou"]:
+            weights = {name: value.clone() for name, value in self.average.state_dict().items()}
+            self.best = {"iou": iou, "step": self.step, "weights": weights}
+
     def _log(self, record: dict[str, Any]) -> None:
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(record) + "\n")
@@ -196,6 +268,8 @@ class Run:
             "step": self.step,
             "scores": self.scores,
             "skipped": self.skipped,
+            "best": self.best,
+            "origin": self.origin,
         }
         with replacing(self.folder / "checkpoint.pt") as temporary:
             torch.save(state, temporary)
@@ -214,6 +288,9 @@ class Run:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.scores, self.skipped = state["step"], state["scores"], state["skipped"]
+        self.best, self.origin = state.get("best", self.best), state.get("origin", {})
+        if self.settings.patches > before["patches"]:
+            self.scores = []  # what is prolonged is judged anew
 
 
 def _write_json(path: Path, record: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from fcp_export.data.patches import Augmentation
-from fcp_export.data.rows import DataSettings
+from fcp_export.data.rows import DataSettings, require
 
 if TYPE_CHECKING:
     from fcp_export.distill.loss import Target
@@ -38,7 +38,8 @@ class DistillSettings:
         Steps between validations.
     patience : int
         Stagnant validations (IoU at most 0.1 points above the best) before stopping; a fall by
-        more than 5 points stops at once (thesis, section 3.4). 0: never stop early.
+        more than 5 points stops at once, and the best validated weights count (thesis, section
+        3.4, at a constant rate: what a cosine brings it brings at the end). 0: never stop early.
     bfloat16 : bool
         Train in bfloat16 autocast. Steps whose gradient is not finite are left out.
     seed : int
@@ -47,6 +48,11 @@ class DistillSettings:
     augmentation : Augmentation
         Of the patches.
     data : DataSettings
+
+    Raises
+    ------
+    SettingsError
+        If a value is impossible.
     """
 
     student: str
@@ -57,12 +63,21 @@ class DistillSettings:
     target: Target = "soft"
     average: float = 0.999
     validate_every: int = 500
-    patience: int = 3
+    patience: int = 0
     bfloat16: bool = False
     seed: int = 0
     init: str = ""
     augmentation: Augmentation = field(default_factory=Augmentation)
     data: DataSettings = field(default_factory=DataSettings)
+
+    def __post_init__(self) -> None:
+        require(self, "patches", "1 or more", self.patches >= 1)
+        require(self, "batch_size", "1 or more", self.batch_size >= 1)
+        require(self, "learning_rate", "more than 0", 0 < self.learning_rate < math.inf)
+        require(self, "average", "0 or more, and less than 1", 0 <= self.average < 1)
+        require(self, "validate_every", "1 or more", self.validate_every >= 1)
+        require(self, "patience", "0 or more", self.patience >= 0)
+        require(self, "seed", "0 or more", self.seed >= 0)
 
     @property
     def steps(self) -> int:

@@ -10,12 +10,14 @@ import torch
 from fcp_export.architectures.networks import build
 from fcp_export.data.cache import fingerprint, label, teach
 from fcp_export.data.patches import PLAIN, Sampler
-from fcp_export.data.rows import all_slices, proven_rows, train_rows
-from fcp_export.data.slices import split_groups
+from fcp_export.data.rows import all_slices, digest_of, proven_rows, train_rows
+from fcp_export.data.slices import PHANTOM, exact_labels, split_groups
 from fcp_export.distill.loop import TEACHER, Run
-from fcp_export.export import read_checkpoint
-from fcp_export.teacher import load_cellpose
+from fcp_export.export import read_state
+from fcp_export.provenance import file_digest, provenance_of_run
+from fcp_export.teacher import from_cellpose, load_cellpose, with_new_doubling
 from fcp_runtime.errors import InputError
+from fcp_runtime.evaluate.manifest import GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -39,15 +41,27 @@ def starting_net(settings: DistillSettings, init: Path | None) -> CellposeNet:
     ----------
     settings : DistillSettings
     init : Path or None
-        A checkpoint to start from, as ``fcp-export`` reads; None: random weights from the seed.
+        A checkpoint to start from, as ``fcp-export`` reads, or for ``upsample`` one of Cellpose;
+        None: random weights from the seed.
     """
     torch.manual_seed(settings.seed)
     if init is None:
         return build(settings.student, settings.data.diameter)
-    net = read_checkpoint(init, settings.student)[0]
+    net = initial_net(settings.student, init)
     for constant in (net.diam_mean, net.diam_labels):
         constant.data.fill_(settings.data.diameter)
     return net
+
+
+def initial_net(student: str, init: Path) -> CellposeNet:
+    """Return a checkpoint's network; what it cannot have of ``upsample`` is drawn at random."""
+    return from_cellpose(with_new_doubling(read_state(init), student), student, name=str(init))
+
+
+def usual_diameter(student: str, teacher: Path, init: Path | None) -> float:
+    """Return the diameter that the network a run begins with has learnt, else its teacher's."""
+    net = load_cellpose(teacher) if init is None else initial_net(student, init)
+    return float(net.diam_mean)
 
 
 def taught_slices(
@@ -98,12 +112,16 @@ def distil(
     rows = train_rows(manifest, settings.data)
     net = load_cellpose(teacher)
     run = Run(folder, settings, starting_net(settings, init), resume=resume)
+    known = provenance_of_run(rows, settings, f"{teacher.name} ({fingerprint(net)})", init)
     planes = proven_rows(rows, manifest)
+    run.made_from(teacher=fingerprint(net), manifest=digest_of(planes))
+    if init is not None:
+        run.made_from(init=file_digest(init))
     taught = taught_slices(rows, settings.data, net, cache or folder / "teacher", progress)
-    held = split_groups((item.slices.group for item in taught), settings.data.validation)
+    held = split_groups(members(taught), settings.data.validation)
     run.write_rows(planes, held)
     train_on(run, taught, held, progress)
-    run.write_provenance(rows, f"{teacher.name} ({fingerprint(net)})")
+    run.write_provenance(known)
     return run
 
 
@@ -120,22 +138,38 @@ def fine_tune(
 
     Targets are the flows and insides of the exact labels (Stringer et al. 2021), flows of length
     5. Parameters as in `distil`.
+
+    Raises
+    ------
+    InputError
+        If no row has complete labels.
     """
     settings = replace(settings, student=TEACHER)
-    labelled = [
-        row
-        for row in train_rows(manifest, settings.data)
-        if row.label is not None and not row.recall_only
-    ]
+    rows = train_rows(manifest, settings.data)
+    labelled = [row for row in rows if exact_labels(row) is not None]
+    if not labelled:
+        raise InputError(
+            f"{manifest}: a teacher learns from labels alone, and none of the {len(rows)} rows to "
+            "learn from has complete ones; fill in the column label"
+        )
     started_from = fingerprint(load_cellpose(init))
+    known = provenance_of_run(
+        labelled, settings, f"labels; started from {init.name} ({started_from})", init
+    )
     run = Run(folder, settings, starting_net(settings, init), resume=resume)
     planes = proven_rows(labelled, manifest)
+    run.made_from(init=file_digest(init), manifest=digest_of(planes))
     taught = label(all_slices(labelled, settings.data, progress))
-    held = split_groups((item.slices.group for item in taught), settings.data.validation)
+    held = split_groups(members(taught), settings.data.validation)
     run.write_rows(planes, held)
     train_on(run, taught, held, progress)
-    run.write_provenance(labelled, f"labels; started from {init.name} ({started_from})")
+    run.write_provenance(known)
     return run
+
+
+def members(taught: Sequence[Taught]) -> list[tuple[str, str]]:
+    """Return source and group of each set of slices."""
+    return [(item.slices.source, item.slices.group) for item in taught]
 
 
 def train_on(run: Run, taught: Sequence[Taught], held: Collection[str], progress: Progress) -> None:
@@ -149,9 +183,12 @@ def train_on(run: Run, taught: Sequence[Taught], held: Collection[str], progress
     train = [item for item in taught if item.slices.group not in held]
     check = [item for item in taught if item.slices.group in held]
     if not train or not check:
+        groups = sorted({group for source, group in members(taught) if source != PHANTOM})
+        named = ", ".join(groups[:3] + ["..."] * (len(groups) > 3)) or "no group"
         raise InputError(
-            f"{run.folder}: {len(train)} sets of slices to train on and {len(check)} to validate "
-            "with; give more images, or another --validation"
+            f"{run.folder}: number of groups whose slices show nuclei: {len(groups)} ({named}). One "
+            "source must have two, so that one of them can be kept for validation. Add images, or "
+            f"mend the column note: {GROUPS}"
         )
     run.train(
         Sampler(train, run.settings.augmentation, run.settings.batch_size),

@@ -19,6 +19,17 @@ OPTIONAL = ("shape", "instances", "label_quality", "licence", "note", "domain")
 ASSUMED_ANISOTROPY = {"cellos_organoid": 5.0}
 """Sources that state no voxel size, and the anisotropy taken for them instead."""
 
+SPECIMEN = re.compile(
+    r"(?i:\b(embryo|organoid|well))[\s_#:-]*(?P<number>(?=[\w.]*\d)[\w.]*\w|[A-Z]\b)"
+)
+"""What a note calls the specimen: ``embryo 9``, ``organoid cystic_0``, ``well B4``, ``Organoid C``."""
+
+GROUPS = (
+    "each image, and each stack without a note, is a group; so are all rows whose notes name the "
+    "same embryo, organoid or well, and all stacks of a source whose notes name none"
+)
+"""The rule of `group_of`, for messages."""
+
 NUMBER = r"(?:\d+\.?\d*|\.\d+)"
 T = TypeVar("T")
 
@@ -48,6 +59,8 @@ class Row:
         Voxel size (z, y, x) in micrometres, where stated.
     label_quality, licence, note, domain : str
         Free text; a note with "recall only" says that the truth is incomplete.
+    listed : str
+        The image as the manifest has it: its name wherever the manifest lies.
     """
 
     place: str
@@ -64,6 +77,7 @@ class Row:
     licence: str = ""
     note: str = ""
     domain: str = ""
+    listed: str = ""
 
     @property
     def anisotropy(self) -> float | None:
@@ -130,6 +144,20 @@ def read_manifest(path: str | os.PathLike[str]) -> list[Row]:
     return rows
 
 
+def group_of(row: Row) -> str:
+    """Return which group a row belongs to: what is no independent evidence, see `GROUPS`.
+
+    A group never lies on both sides of a split, and the bootstrap draws it as one. Stacks of a
+    source whose notes say something else may be frames of one film.
+    """
+    named = SPECIMEN.search(row.note)
+    if named:
+        return f"{row.source}/{named[1].lower()} {named['number'].lower()}"
+    if row.ndim == 3 and row.note:
+        return row.source
+    return f"{row.source}/{row.listed or row.image}"
+
+
 def _row(path: Path, line: int, record: dict[str, str | None]) -> Row:
     cells = {name: (record.get(name) or "").strip() for name in (*REQUIRED, *OPTIONAL)}
     place = f"{path}, line {line}"
@@ -155,7 +183,7 @@ def _row(path: Path, line: int, record: dict[str, str | None]) -> Row:
         read("instances", _count),
         read("diameter_px", _length),
         read("voxel_um_zyx", _voxel),
-        *(cells[column] for column in ("label_quality", "licence", "note", "domain")),
+        *(cells[column] for column in ("label_quality", "licence", "note", "domain", "image")),
     )
 
 

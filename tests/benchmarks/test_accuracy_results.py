@@ -13,12 +13,12 @@ from benchmarks.accuracy import sections, tables, targets
 from benchmarks.accuracy.board import Board, parts_of
 from benchmarks.accuracy.card import accuracy_entry, card_table, fill
 from benchmarks.accuracy.entrants import Entrant, check_names
-from benchmarks.accuracy.images import choose_items, group_of
+from benchmarks.accuracy.images import choose_items
 from benchmarks.accuracy.phantoms import ANISOTROPIES, PHOTONS, condition_of, conditions
 from benchmarks.accuracy.store import Record, Store, as_lists, read_records
 from benchmarks.common import markdown
 from fcp_runtime.errors import InputError, SettingsError
-from fcp_runtime.evaluate.manifest import Row, read_manifest
+from fcp_runtime.evaluate.manifest import Row, group_of, read_manifest
 from fcp_runtime.evaluate.metrics import match, score
 from fcp_runtime.settings import Settings
 

@@ -115,5 +115,5 @@ def test_half_precision_around_it_is_left_outside():
     norm, conv = parts(4, 3, 1)
     x = torch.randn(2, 4, 8, 8)
     with torch.autocast("cpu", torch.bfloat16):
-        found = active_depthwise(x, norm, conv, 0.0)
+        found = active_depthwise(x.bfloat16(), norm, conv, 0.0)
     assert found.dtype == torch.float32

@@ -17,6 +17,8 @@ from fcp_export.teacher import MARGIN, TILE, teacher_maps
 from fcp_runtime.masks.flows import flows_from_labels
 from fcp_runtime.workers import silent
 
+CUBE = (1.0, 1.0, 1.0)
+
 
 @pytest.fixture
 def net():
@@ -42,7 +44,7 @@ def run(rows, net, folder, label_share=0.0, diameter=17.0):
 def test_the_teacher_is_asked_once_for_each_slice(tmp_path, net, monkeypatch):
     calls: list = []
     monkeypatch.setattr(cache, "teacher_maps", constant_maps(calls, 2.0))
-    row = write_row(tmp_path, smooth((20, 40, 60)))
+    row = write_row(tmp_path, smooth((20, 40, 60)), voxel_um=CUBE)
     first = run([row], net, tmp_path / "cache")
     slices = sum(len(item.slices.images) for item in first)
     assert len(calls) == slices == 5 + 15 + 10
@@ -90,12 +92,26 @@ def test_slices_without_a_nucleus_are_dropped(tmp_path, net, monkeypatch):
     monkeypatch.setattr(cache, "teacher_maps", maps)
     pixels = smooth((20, 40, 60)) // 10
     pixels[8] += 3000
-    found = run([write_row(tmp_path, pixels)], net, tmp_path / "cache")
+    found = run([write_row(tmp_path, pixels, voxel_um=CUBE)], net, tmp_path / "cache")
     assert [item.slices.name for item in found] == ["test/image/XY"]
     assert found[0].slices.images.shape == (1, 40, 60)
     assert found[0].maps.shape == (1, 3, 40, 60)
     monkeypatch.setattr(cache, "teacher_maps", constant_maps([], -1.0))
-    assert run([write_row(tmp_path, pixels)], net, tmp_path / "other") == []
+    assert run([write_row(tmp_path, pixels, voxel_um=CUBE)], net, tmp_path / "other") == []
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_slices_whose_labels_count_are_kept_where_the_teacher_sees_nothing(
+    tmp_path, net, monkeypatch, share
+):
+    monkeypatch.setattr(cache, "teacher_maps", constant_maps([], -5.0))
+    labels = np.zeros((20, 40, 60), np.uint16)
+    labels[8, 10:31, 10:31] = 3
+    row = write_row(tmp_path, smooth((20, 40, 60)), labels, voxel_um=CUBE)
+    found = run([row], net, tmp_path / "cache", label_share=share)
+    assert [len(item.maps) for item in found] == [1, 5, 5]  # slices that show the object
+    assert found[0].maps[0, 2, 20, 20] > found[0].maps[0, 2, 0, 0]
+    assert run([row], net, tmp_path / "cache", label_share=0.0) == []
 
 
 def test_at_another_diameter_the_teacher_sees_nuclei_at_its_own(tmp_path, net, monkeypatch):
@@ -120,7 +136,7 @@ def test_exact_labels_alone_make_the_targets_of_a_teacher(tmp_path):
     labels = np.zeros((20, 40, 60), np.uint16)
     labels[8:12, 10:31, 10:31] = 3
     labels[8:12, 10:31, 31:50] = 7  # touches the other
-    row = write_row(tmp_path, smooth((20, 40, 60)), labels)
+    row = write_row(tmp_path, smooth((20, 40, 60)), labels, voxel_um=CUBE)
     sets = list(all_slices([row], DataSettings(slice_step=4), silent))
     found = label(sets)
     assert [len(item.maps) for item in found] == [1, 10, 5]  # slices that show an object

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 
 import formula
@@ -11,13 +12,14 @@ import pytest
 import tifffile
 import torch
 from click.testing import CliRunner
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from fcp_export.cli.distill import main
 from fcp_export.data import patches
 from fcp_export.data.phantoms import make_phantom
 from fcp_export.data.rows import plane_digests
 from fcp_export.distill import loop
+from fcp_export.export import shipped_checkpoint
 from fcp_export.teacher import load_cellpose
 
 SPLITS = ("train2d", "train2d", "train3d", "train3d", "dev2d", "dev3d", "nottrain")
@@ -44,7 +46,9 @@ def manifest(tmp_path, make_net):
         label = "" if index == 3 else f"label_{name}"
         domain = "20x" if index % 2 else "40x"
         source = "other" if index == 1 else "made"
-        rows.append(f"{split},{source},{name},{label},{len(shape)},17,,embryo {index},{domain}")
+        voxel = "1x1x1" if len(shape) == 3 else ""
+        end = f"17,{voxel},embryo {index},{domain}"
+        rows.append(f"{split},{source},{name},{label},{len(shape)},{end}")
     (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
     net = make_net("cellpose")
     net.output[2].bias.data[2] = 30  # it sees a nucleus everywhere
@@ -127,8 +131,8 @@ def test_the_command_goes_on_only_when_asked(manifest, tmp_path):
 
 
 def test_a_domain_chooses_rows_and_an_unknown_one_is_refused(manifest, tmp_path):
-    assert distil(manifest, tmp_path / "run", "--domain", "20x", "--validation", "0.5").exit_code == 0  # fmt: skip
-    assert [n[-7:-4] for n in rows_of(tmp_path / "run")["images"]] == ["2d1", "3d3"]
+    assert distil(manifest, tmp_path / "run", "--domain", "40x").exit_code == 0
+    assert [n[-7:-4] for n in rows_of(tmp_path / "run")["images"]] == ["2d0", "3d2"]
     unknown = distil(manifest, tmp_path / "other", "--domain", "63x")
     assert unknown.exit_code == 1
     assert "no row of a split train* of domain 63x" in unknown.stderr
@@ -159,15 +163,193 @@ def test_a_specialist_starts_from_a_student(manifest, tmp_path):
 
 def test_phantoms_are_a_source_beside_the_rows(manifest, tmp_path, monkeypatch):
     monkeypatch.setattr("fcp_export.data.phantoms.make_phantom", _small_phantom)
-    done = distil(manifest, tmp_path / "run", "--phantoms", "2", "--validation", "0.99")
-    assert done.exit_code == 1  # all groups held back
-    assert "0 sets of slices to train on" in done.stderr
-    groups = rows_of(tmp_path / "run")["validation_groups"]
-    assert [group for group in groups if "phantom" in group] == ["phantom/0-0", "phantom/0-1"]
-    assert distil(manifest, tmp_path / "two", "--phantoms", "2").exit_code == 0
+    done = distil(manifest, tmp_path / "two", "--phantoms", "2", "--validation", "0.99")
+    assert done.exit_code == 0, done.output
+    groups = rows_of(tmp_path / "two")["validation_groups"]
+    assert len(groups) == 2  # of three embryos of one source; the other has one only
+    assert not any("phantom" in group or "other" in group for group in groups)
     student = json.loads((tmp_path / "two" / "student.json").read_text())
     assert student["training_data"] == ["made", "other", "phantom"]
     assert student["recipe"]["data"]["phantoms"] == 2
+
+
+def write_rows(manifest, *changes, source=None) -> None:
+    """Replace text in the manifest, and the source of all rows."""
+    text = manifest.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    if source:
+        text = text.replace(",made,", f",{source},").replace(",other,", f",{source},")
+    manifest.write_text(text)
+
+
+def test_stacks_without_a_note_and_images_of_one_name_are_groups_of_their_own(manifest, tmp_path):
+    """As a lab has them: well0/dapi.tif, well1/dapi.tif, and stacks that nothing is noted of."""
+    changes = []
+    for index in (0, 1):
+        (tmp_path / f"well{index}").mkdir()
+        (tmp_path / f"train2d{index}.tif").rename(tmp_path / f"well{index}" / "dapi.tif")
+        changes.append((f",train2d{index}.tif", f",well{index}/dapi.tif"))
+    write_rows(manifest, *changes, *((f"embryo {index}", "") for index in range(4)), source="ours")
+    done = distil(manifest, tmp_path / "run", "--validation", "0.99")
+    assert done.exit_code == 0, done.output
+    assert len(rows_of(tmp_path / "run")["validation_groups"]) == 3
+    assert not any(str(tmp_path) in group for group in rows_of(tmp_path / "run")["validation_groups"])  # fmt: skip
+
+
+def test_a_single_group_is_refused_with_what_makes_a_group(manifest, tmp_path):
+    write_rows(manifest, *((f"embryo {index}", "well B4") for index in range(4)), source="ours")
+    refused = distil(manifest, tmp_path / "run")
+    assert refused.exit_code == 1
+    assert "groups whose slices show nuclei: 1 (ours/well b4)" in refused.stderr
+    assert "name the same embryo, organoid or well" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--patches", "0"),
+        ("--patches", "-8"),
+        ("--batch-size", "0"),
+        ("--batch-size", "-1"),
+        ("--learning-rate", "-1"),
+        ("--learning-rate", "0"),
+        ("--learning-rate", "nan"),
+        ("--diameter", "0"),
+        ("--default-diameter", "0"),
+        ("--slice-step", "0"),
+        ("--phantoms", "-3"),
+        ("--threads", "0"),
+        ("--threads", "-2"),
+        ("--seed", "-1"),
+    ],
+)
+@pytest.mark.parametrize("command", ["student", "teacher", "crossval"])
+def test_impossible_numbers_are_refused_before_anything_is_written(
+    manifest, tmp_path, command, option, value
+):
+    more = [] if command == "teacher" else ["--student", "v3"]
+    refused = call(command, manifest, tmp_path / "run", *more, option, value)
+    assert refused.exit_code == 2, refused.output
+    assert option in refused.stderr or option[2:].replace("-", "_") in refused.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("option", ["--validate-every", "--patience"])
+def test_impossible_counts_of_a_course_are_refused(manifest, tmp_path, option):
+    value = "0" if option == "--validate-every" else "-1"
+    refused = distil(manifest, tmp_path / "run", option, value)
+    assert refused.exit_code == 2
+    assert option in refused.stderr
+
+
+@pytest.mark.parametrize("arguments", [["-h"], ["--version"], ["student", "-h"]])
+def test_help_and_version_are_told(arguments):
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0
+    assert ("fcp-distill, version" if "--version" in arguments else "Options:") in done.stdout
+
+
+def test_rows_without_a_diameter_are_left_out_with_a_warning(manifest, tmp_path):
+    write_rows(manifest, (",train3d3.tif,,3,17,", ",train3d3.tif,,3,,"))
+    done = distil(manifest, tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    assert "1 rows to learn from state no diameter_px and are left out" in done.stderr
+    assert "--default-diameter" in done.stderr
+    assert len(rows_of(tmp_path / "run")["images"]) == 3
+    done = distil(manifest, tmp_path / "all", "--default-diameter", "17")
+    assert "left out" not in done.stderr
+    assert len(rows_of(tmp_path / "all")["images"]) == 4
+
+
+def test_a_teacher_without_labels_to_learn_from_is_refused(manifest, tmp_path):
+    changes = [(f"label_{split}{index}.tif", "") for index, split in enumerate(SPLITS[:3])]
+    write_rows(manifest, *changes)
+    refused = call("teacher", manifest, tmp_path / "run")
+    assert refused.exit_code == 1
+    assert "a teacher learns from labels alone, and none of the 4 rows" in refused.stderr
+
+
+def test_incomplete_labels_change_nothing_of_what_is_taught(manifest, tmp_path):
+    write_rows(manifest, *((f"embryo {index}", f"embryo {index} recall only") for index in range(4)))  # fmt: skip
+    assert distil(manifest, tmp_path / "run", "--label-share", "1").exit_code == 0
+    assert distil(manifest, tmp_path / "alone", "--label-share", "0").exit_code == 0
+    one, two = (load_file(tmp_path / name / "student.safetensors") for name in ("run", "alone"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_specialist_is_made_of_what_its_start_was_made_of_too(manifest, tmp_path):
+    shipped = shipped_checkpoint("v3")
+    done = distil(manifest, tmp_path / "run", "--init", shipped, "--domain", "40x")
+    assert done.exit_code == 0, done.output
+    record = json.loads((tmp_path / "run" / "student.json").read_text())
+    assert record["training_data"] == ["bbbc050", "dsb2018", "lstree", "made", "tpecot_intestine", "phantom"]  # fmt: skip
+    assert {"dsb2018: CC0", "made: "} <= set(record["licences"])
+    digest = hashlib.sha256(shipped.read_bytes()).hexdigest()
+    assert record["recipe"]["init"] == f"v3.safetensors ({digest[:16]})"
+    # a third generation knows them all; weights of which nothing is known say so
+    first = tmp_path / "run" / "student.safetensors"
+    assert distil(manifest, tmp_path / "next", "--init", first).exit_code == 0
+    data = json.loads((tmp_path / "next" / "student.json").read_text())["training_data"]
+    assert data == [*sorted([*record["training_data"][:-1], "other"]), "phantom"]
+    bare = tmp_path / "bare.safetensors"
+    bare.write_bytes(first.read_bytes())
+    assert distil(manifest, tmp_path / "bare", "--init", bare).exit_code == 0
+    record = json.loads((tmp_path / "bare" / "student.json").read_text())
+    assert "bare.safetensors: not stated" in record["training_data"]
+    assert "bare.safetensors: not stated" in record["licences"]
+
+
+def test_a_specialist_keeps_the_diameter_of_its_start(manifest, tmp_path):
+    state = torch.load(manifest.with_name("teacher.pt"), weights_only=True)
+    state["diam_mean"].fill_(30)
+    torch.save(state, manifest.with_name("teacher.pt"))
+    assert distil(manifest, tmp_path / "run", "--init", shipped_checkpoint("v3")).exit_code == 0
+    student = load_file(tmp_path / "run" / "student.safetensors")
+    assert student["diam_mean"].tolist() == student["diam_labels"].tolist() == [17.0]
+
+
+def test_training_of_upsample_may_start_from_its_teacher(manifest, tmp_path):
+    more = ["--student", "upsample", "--init", manifest.with_name("teacher.pt")]
+    done = call("student", manifest, tmp_path / "run", *more)
+    assert done.exit_code == 0, done.output
+
+
+def change_teacher(manifest) -> None:
+    state = torch.load(manifest.with_name("teacher.pt"), weights_only=True)
+    state["output.2.bias"] += 1
+    torch.save(state, manifest.with_name("teacher.pt"))
+
+
+def change_image(manifest) -> None:
+    image = manifest.with_name("train2d0.tif")
+    tifffile.imwrite(image, tifffile.imread(image) + 1)
+
+
+def change_init(manifest) -> None:
+    state = load_file(manifest.with_name("init.safetensors"))
+    state["output.2.pointwise.bias"] += 1
+    save_file(state, manifest.with_name("init.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("change", "option"),
+    [(change_teacher, "teacher"), (change_image, "manifest"), (change_init, "init")],
+)
+def test_a_run_does_not_go_on_with_something_else_of_the_same_name(
+    manifest, tmp_path, change, option
+):
+    init = manifest.with_name("init.safetensors")
+    init.write_bytes(shipped_checkpoint("v3").read_bytes())
+    more = ["--init", init, "--domain", "40x"]
+    assert distil(manifest, tmp_path / "run", *more).exit_code == 0
+    assert distil(manifest, tmp_path / "run", *more, "--resume").exit_code == 0
+    change(manifest)
+    refused = distil(manifest, tmp_path / "run", *more, "--resume", "--patches", "3")
+    assert refused.exit_code == 1
+    assert f"its run was begun with another --{option};" in refused.stderr
+    assert steps(tmp_path / "run") == [1, 2]
 
 
 def _small_phantom(index, seed):
@@ -243,6 +425,26 @@ def test_cross_validation_goes_on_where_it_stopped(manifest, tmp_path, monkeypat
     assert cross(manifest, tmp_path / "cv").exit_code == 0
     assert trained == [lost]
     assert (tmp_path / "cv" / "crossval.csv").read_bytes() == table
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "words"),
+    [
+        (None, ["--patches", "3"], "begun with --patches 2; give the same"),
+        (None, ["--folds", "3"], "another --folds"),
+        (change_teacher, [], "another --teacher"),
+        (change_image, [], "another --manifest"),
+    ],
+)
+def test_cross_validation_does_not_go_on_with_something_else(
+    manifest, tmp_path, change, more, words
+):
+    assert cross(manifest, tmp_path / "cv").exit_code == 0
+    if change:
+        change(manifest)
+    refused = cross(manifest, tmp_path / "cv", *more)
+    assert refused.exit_code == (2 if "--patches" in more else 1), refused.output
+    assert words in refused.stderr
 
 
 def test_more_folds_than_groups_are_refused(manifest, tmp_path):

@@ -21,9 +21,9 @@ from fcp_export.export import (
     export_model,
     onnx_bytes,
     read_checkpoint,
-    read_manifest,
     shipped_checkpoint,
 )
+from fcp_export.provenance import known_provenance, read_manifest
 from fcp_export.teacher import to_cellpose
 from fcp_runtime.errors import InputError, ModelError
 from fcp_runtime.network.registry import list_models, load_model
@@ -158,6 +158,24 @@ def test_a_checkpoint_in_the_format_of_cellpose_is_exported(tmp_path, make_net):
     assert hashlib.sha256(onnx_bytes(net)).hexdigest() == entry["sha256"]
 
 
+@pytest.mark.parametrize("lacking", ["upsample.doubling.", "upsample.doubling.2.bias"])
+def test_a_network_without_its_transposed_convolutions_is_not_exported(tmp_path, make_net, lacking):
+    state = make_net("upsample").state_dict()
+    kept = {name: value for name, value in state.items() if not name.startswith(lacking)}
+    save_file(kept, tmp_path / "part.safetensors")
+    torch.save(kept, tmp_path / "part.pt")
+    for name in ("part.safetensors", "part.pt"):
+        with pytest.raises(ModelError, match=rf"{name}: lacks .*upsample\.doubling\.2\.bias"):
+            export_model("upsample", tmp_path / name, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_copy_of_a_shipped_checkpoint_is_known_by_its_hash(tmp_path):
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(shipped_checkpoint("v3").read_bytes())
+    assert "dsb2018: CC0" in known_provenance(copy, digest(copy), {})["licences"]
+
+
 def test_without_a_shipped_checkpoint_there_is_no_model():
     with pytest.raises(ModelError, match="no checkpoint of separable is shipped; give one with"):
         shipped_checkpoint("separable")
@@ -259,6 +277,13 @@ def test_a_folder_that_cannot_be_made_is_named(checkpoint, tmp_path):
 def test_an_image_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(InputError, match="absent"):
         list(comparison_tiles([tmp_path / "absent.tif"]))
+
+
+@pytest.mark.parametrize(("flag", "words"), [("-h", "--checkpoint"), ("--version", "fcp-export, ")])
+def test_help_and_version_are_told(flag, words):
+    done = run(flag)
+    assert done.exit_code == 0
+    assert words in done.stdout
 
 
 @pytest.mark.parametrize("package", ["torch", "onnx", "safetensors"])

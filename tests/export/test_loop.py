@@ -23,7 +23,7 @@ from fcp_export.distill.settings import DistillSettings, learning_rate, stop_ear
 from fcp_export.distill.walk import starting_net
 from fcp_export.export import read_checkpoint
 from fcp_export.teacher import load_cellpose
-from fcp_runtime.errors import InputError
+from fcp_runtime.errors import FcpWarning, InputError, SettingsError
 from fcp_runtime.workers import silent
 
 SETTINGS = DistillSettings("v3", patches=12, batch_size=2, validate_every=2, patience=0, seed=4)
@@ -180,6 +180,145 @@ def test_a_stagnant_run_stops_and_leaves_a_student(tmp_path, samplers, monkeypat
     start(tmp_path, settings).train(*samplers, silent)
     assert [entry["step"] for entry in records(tmp_path)] == [2, 4, 6]
     assert (tmp_path / "student.safetensors").exists()
+
+
+def validate_as(monkeypatch, ious) -> list[dict]:
+    """Make validations give these IoUs; return a list of the averaged weights at each."""
+    left, seen = iter(ious), []
+
+    def validate(run, _):
+        seen.append({name: value.clone() for name, value in run.average.state_dict().items()})
+        return {"validation_loss": 1.0, "validation_iou": next(left)}
+
+    monkeypatch.setattr(Run, "_validate", validate)
+    return seen
+
+
+def equal(one, two) -> bool:
+    return all(torch.equal(one[name], value) for name, value in two.items())
+
+
+EARLY = replace(SETTINGS, patches=100, patience=3, average=0.5)
+
+
+def test_after_an_early_stop_the_best_validated_weights_are_the_result(
+    tmp_path, samplers, monkeypatch
+):
+    seen = validate_as(monkeypatch, [0.8, 0.9, 0.88, 0.4])
+    run = start(tmp_path, EARLY)
+    net = run.train(*samplers, silent)
+    assert run.step == 8
+    written = load_file(tmp_path / "student.safetensors")
+    assert [equal(written, weights) for weights in seen] == [False, True, False, False]
+    assert equal(net.state_dict(), written)
+    run.write_provenance({"recipe": {}})
+    recipe = json.loads((tmp_path / "student.json").read_text())["recipe"]
+    assert recipe == {"steps_done": 8, "step_taken": 4}
+
+
+def test_a_run_to_the_end_of_its_schedule_takes_the_last_weights(tmp_path, samplers, monkeypatch):
+    seen = validate_as(monkeypatch, [0.8, 0.9, 0.4])
+    start(tmp_path, replace(EARLY, patches=12, patience=0)).train(*samplers, silent)
+    written = load_file(tmp_path / "student.safetensors")
+    assert [equal(written, weights) for weights in seen] == [False, False, True]
+
+
+def test_a_run_that_stopped_early_goes_on_only_for_more_patches(tmp_path, samplers, monkeypatch):
+    validate_as(monkeypatch, [0.8, 0.9, 0.4])
+    start(tmp_path, EARLY).train(*samplers, silent)
+    before = (tmp_path / "student.safetensors").read_bytes()
+    again = start(tmp_path, EARLY, resume=True)
+    with pytest.warns(FcpWarning, match="stopped early after step 6; a larger --patches"):
+        again.train(*samplers, silent)
+    assert again.step == 6
+    assert (tmp_path / "student.safetensors").read_bytes() == before
+    seen = validate_as(monkeypatch, [0.5, 0.7, 0.6, 0.65])
+    longer = start(tmp_path, replace(EARLY, patches=104), resume=True)
+    longer.train(*samplers, silent)
+    assert longer.step == 6 + 6  # judged anew: it stopped after another fall
+    assert (tmp_path / "student.safetensors").read_bytes() == before  # 0.9 is still the best
+    assert len(seen) == 3
+
+
+def test_a_finished_run_is_not_trained_on(tmp_path, samplers):
+    start(tmp_path).train(*samplers, silent)
+    before = (tmp_path / "student.safetensors").read_bytes()
+    run = start(tmp_path, resume=True)
+    run.train(*samplers, silent)
+    assert run.step == 6
+    assert (tmp_path / "student.safetensors").read_bytes() == before
+
+
+def test_training_does_not_stop_early_unless_asked():
+    assert DistillSettings("v3").patience == 0
+
+
+def test_a_run_goes_on_only_with_what_it_was_begun_with(tmp_path, samplers):
+    run = start(tmp_path)
+    run.made_from(teacher="a", manifest="b")
+    run.train(*samplers, silent)
+    again = start(tmp_path, resume=True)
+    again.made_from(teacher="a", manifest="b")
+    with pytest.raises(InputError, match="its run was begun with another --manifest;"):
+        again.made_from(teacher="a", manifest="c")
+
+
+def test_a_run_of_before_origins_were_kept_goes_on(tmp_path, samplers):
+    start(tmp_path).train(*samplers, silent)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    for name in ("best", "origin"):
+        del state[name]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    run = start(tmp_path, replace(SETTINGS, patches=16), resume=True)
+    run.made_from(teacher="a")
+    run.train(*samplers, silent)
+    with pytest.raises(InputError, match="another --teacher"):
+        start(tmp_path, replace(SETTINGS, patches=16), resume=True).made_from(teacher="b")
+
+
+def test_a_run_that_goes_on_with_other_validation_groups_says_so(tmp_path, samplers):
+    run = start(tmp_path)
+    run.write_rows({"image": ["digest"]}, {"one"})
+    run.train(*samplers, silent)
+    run.write_rows({"image": ["digest"]}, {"one"})
+    with pytest.warns(FcpWarning, match="until step 6 other groups were kept"):
+        run.write_rows({"image": ["digest"]}, {"two"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("patches", 0),
+        ("batch_size", -1),
+        ("learning_rate", -1.0),
+        ("learning_rate", math.nan),
+        ("learning_rate", math.inf),
+        ("average", 1.0),
+        ("validate_every", 0),
+        ("patience", -1),
+        ("seed", -1),
+    ],
+)
+def test_impossible_settings_of_a_run_are_named(name, value):
+    with pytest.raises(SettingsError, match=f"{name} is {value}; it must be"):
+        replace(SETTINGS, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("phantoms", -3),
+        ("phantom_seed", -1),
+        ("slice_step", 0),
+        ("default_diameter", 0.0),
+        ("label_share", 1.5),
+        ("validation", 1.0),
+        ("diameter", 0.0),
+    ],
+)
+def test_impossible_settings_of_data_are_named(name, value):
+    with pytest.raises(SettingsError, match=f"{name} is {value}; it must be"):
+        DataSettings(**{name: value})
 
 
 @pytest.mark.parametrize("key", [key for key in SPECS if key != TEACHER])

@@ -63,6 +63,12 @@ def test_flows_still_point_to_the_centre_of_a_moved_disc(seed):
     np.testing.assert_allclose(np.hypot(*flow)[here], 5, atol=0.1)
 
 
+@pytest.mark.parametrize("blur", [0.0, 0.1, 0.3])
+def test_a_patch_may_be_blurred_little_or_not_at_all(blur):
+    image, how = torch.rand(1, 32, 32), replace(Augmentation(), blur=blur)
+    assert all(degrade(image, np.random.default_rng(s), how).isfinite().all() for s in range(20))
+
+
 def twin_coordinates(rng, shape, edge, zoom):
     """Draw as `cut` does; return where in the image each pixel of the patch lies, and the turn."""
     angle = rng.uniform(0, 2 * math.pi)

@@ -8,7 +8,7 @@ import tifffile
 from scipy import ndimage
 
 from fcp_export.data.slices import fold_groups, nearest, resample, slice_sets, split_groups
-from fcp_runtime.errors import InputError
+from fcp_runtime.errors import FcpWarning, InputError
 from fcp_runtime.evaluate.manifest import Row
 
 
@@ -111,11 +111,41 @@ def test_slices_too_thin_for_a_nucleus_are_left_out(tmp_path):
     assert only.name == "test/image/XY"
 
 
-def test_planes_of_one_embryo_are_one_group_and_images_are_one_each(tmp_path):
-    stack = write_row(tmp_path, smooth((20, 40, 60)), note="embryo 3")
-    assert {s.group for s in slice_sets(stack, 17.0, step=4, diameter=None)} == {"test/embryo 3"}
-    image = write_row(tmp_path, smooth((40, 60)), note="embryo 3")
-    assert {s.group for s in slice_sets(image, 17.0, step=4, diameter=None)} == {"test/image.tif"}
+def test_what_is_of_one_embryo_is_one_group(tmp_path):
+    stack = write_row(tmp_path, smooth((20, 40, 60)), note="embryo 3", voxel_um=(1.0, 1.0, 1.0))
+    image = write_row(tmp_path, smooth((40, 60)), note="embryo 3, one plane")
+    for row in (stack, image):
+        assert {s.group for s in slice_sets(row, 17.0, step=4, diameter=None)} == {"test/embryo 3"}
+
+
+def shapes(row) -> dict[str, tuple[int, ...]]:
+    sets = slice_sets(row, 17.0, step=1, diameter=None)
+    return {s.view: s.images.shape for s in sets}
+
+
+def test_the_spacing_in_the_file_counts_where_the_row_states_none(tmp_path):
+    pixels = smooth((12, 40, 60))
+    row = write_row(tmp_path, pixels)
+    how = {"imagej": True, "resolution": (4, 4)}  # pixels a micrometre
+    tifffile.imwrite(row.image, pixels, metadata={"axes": "ZYX", "spacing": 1.0, "unit": "um"}, **how)  # fmt: skip
+    assert shapes(row)["ZX"] == (40, 48, 60)
+    stated = write_row(tmp_path, pixels, voxel_um=(2.0, 1.0, 1.0))
+    assert shapes(stated)["ZX"] == (40, 24, 60)
+
+
+def test_an_unknown_spacing_is_taken_as_that_of_pixels_with_a_warning(tmp_path):
+    row = write_row(tmp_path, smooth((20, 40, 60)))
+    with pytest.warns(FcpWarning, match=r"image\.tif: neither the manifest nor the file.*voxel_um_zyx"):  # fmt: skip
+        assert shapes(row)["ZX"] == (40, 20, 60)
+    shapes(write_row(tmp_path, smooth((40, 60))))  # an image has no planes: no warning
+
+
+def test_incomplete_labels_are_not_learnt_from(tmp_path):
+    labels = np.zeros((40, 60), np.uint16)
+    labels[10:20, 10:20] = 1
+    row = write_row(tmp_path, smooth((40, 60)), labels, note="recall only")
+    (slices,) = slice_sets(row, 17.0, step=1, diameter=None)
+    assert slices.labels is None
 
 
 def test_an_image_without_signal_gives_nothing(tmp_path):
@@ -133,20 +163,39 @@ def test_a_row_without_diameter_needs_one(tmp_path):
 
 def test_groups_are_split_the_same_way_every_time_and_by_their_share():
     groups = [f"embryo {index}" for index in range(30)]
-    held = split_groups(groups * 2, 1 / 3)
-    assert held == split_groups(reversed(groups), 1 / 3)
+    members = [("test", group) for group in groups]
+    held = split_groups(members * 2, 1 / 3)
+    assert held == split_groups(reversed(members), 1 / 3)
     assert len(held) == 10
     assert held < set(groups)
     assert held != set(groups[:10])
-    assert split_groups(groups, 0) == set()
+    assert split_groups(members, 0) == set()
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.1, 1 / 3, 0.99])
+def test_every_source_of_several_groups_validates_and_trains_and_phantoms_only_train(fraction):
+    sizes = {"many": 40, "few": 2, "one": 1, "phantom": 20}
+    members = [(name, f"{name}/{index}") for name, size in sizes.items() for index in range(size)]
+    held = split_groups(members, fraction)
+    counts = {name: sum(group.startswith(f"{name}/") for group in held) for name in sizes}
+    assert counts.pop("many") == min(39, max(1, round(40 * fraction)))
+    assert counts == {"few": 1, "one": 0, "phantom": 0}
 
 
 def test_folds_share_the_groups_out_evenly_and_the_same_way_every_time():
     groups = [f"embryo {index}" for index in range(30)]
-    folds = fold_groups(groups * 2, 4)
-    assert folds == fold_groups(reversed(groups), 4)
+    members = [("test", group) for group in groups]
+    folds = fold_groups(members * 2, 4)
+    assert folds == fold_groups(reversed(members), 4)
     assert sorted(len(fold) for fold in folds) == [7, 7, 8, 8]
     assert set.union(*folds) == set(groups)
+
+
+def test_every_fold_has_its_share_of_a_source_and_no_phantom():
+    sizes = {"many": 40, "few": 4, "phantom": 20}
+    members = [(name, f"{name}/{index}") for name, size in sizes.items() for index in range(size)]
+    for fold in fold_groups(members, 4):
+        assert sorted(group.split("/")[0] for group in fold) == ["few"] + ["many"] * 10
 
 
 @pytest.mark.parametrize("split", ["dev2d", "dev3d", "test", "nottrain"])

@@ -7,7 +7,7 @@ import csv
 import pytest
 
 from fcp_runtime.errors import InputError
-from fcp_runtime.evaluate.manifest import REQUIRED, read_manifest
+from fcp_runtime.evaluate.manifest import REQUIRED, group_of, read_manifest
 
 STACK = {
     "split": "dev3d",
@@ -50,6 +50,36 @@ def test_a_row_has_typed_values_and_paths_beside_the_manifest(tmp_path):
     assert not row.anisotropy_is_assumed
     assert not row.recall_only
     assert row.domain == ""
+
+
+@pytest.mark.parametrize("ndim", ["2", "3"])
+@pytest.mark.parametrize(
+    ("note", "name"),
+    [
+        ("embryo 9", "embryo 9"),
+        ("Embryo 9, frame 3", "embryo 9"),
+        ("embryo 9, frame 4", "embryo 9"),
+        ("raw; organoid_2b.", "organoid 2b"),
+        ("organoid cystic_0", "organoid cystic_0"),
+        ("well B4, organoid 1", "well b4"),
+        ("organoid C", "organoid c"),
+    ],
+)
+def test_rows_whose_notes_name_the_same_specimen_are_one_group(tmp_path, ndim, note, name):
+    assert group_of(read_one(tmp_path, ndim=ndim, shape="", note=note)) == f"bbbc050/{name}"
+
+
+@pytest.mark.parametrize("note", ["deconvolved", "well stained", "embryo in agarose", "wells 3"])
+def test_stacks_whose_notes_name_none_are_one_group_of_their_source(tmp_path, note):
+    assert group_of(read_one(tmp_path, note=note)) == "bbbc050"
+
+
+@pytest.mark.parametrize(("ndim", "note"), [("2", ""), ("2", "deconvolved"), ("3", "")])
+def test_an_image_or_a_stack_without_a_note_is_a_group_wherever_the_manifest_lies(
+    tmp_path, ndim, note
+):
+    row = read_one(tmp_path, ndim=ndim, shape="", note=note)
+    assert group_of(row) == "bbbc050/stacks/a.tif"
 
 
 @pytest.mark.parametrize(
