@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,17 +37,18 @@ def remove_bad_flow(
     workers : Workers
         The threads to use.
     """
-    _erase(labels, flow_errors(labels, fields, workers) > threshold, workers)
+    errors = flow_errors(labels, fields, workers)
+    kept = np.where(errors > threshold, 0, np.arange(errors.size)).astype(np.int32)
+    translate(labels, kept, labels, workers)
 
 
-def fill_holes_and_remove_small(labels: NDArray[np.int32], min_size: int, workers: Workers) -> None:
-    """Fill the holes of each object and erase objects below ``min_size`` voxels, in place.
+def fill_holes(labels: NDArray[np.int32], min_size: int, workers: Workers) -> Objects:
+    """Fill the holes of each object of at least ``min_size`` voxels, in place.
 
     A hole is a set of voxels, connected by faces, that the object closes off from outside its
     bounding box: in space, as in Cellpose. A gap that is closed in every plane but open above is
     none, since a cup-shaped nucleus would swallow its neighbour. An object of one plane is filled
-    in its plane. Whatever lies in a hole becomes part of the object around it. Small objects go
-    before holes are filled, and once more after.
+    in its plane. Whatever lies in a hole becomes part of the object around it.
 
     Parameters
     ----------
@@ -56,10 +58,14 @@ def fill_holes_and_remove_small(labels: NDArray[np.int32], min_size: int, worker
         Least size in voxels.
     workers : Workers
         The threads to use; they do not change the result.
+
+    Returns
+    -------
+    Objects
+        What is known of the labels then.
     """
     objects = measure(labels, workers)
-    sizes = objects.size.copy()
-    large = np.flatnonzero(sizes >= max(min_size, 1))
+    large = np.flatnonzero(objects.size >= max(min_size, 1))
 
     def look(part: tuple[int, int]) -> NDArray[np.int64]:
         chunk = large[slice(*part)]
@@ -67,22 +73,30 @@ def fill_holes_and_remove_small(labels: NDArray[np.int32], min_size: int, worker
 
     pieces = workers.map(look, ranges(large.size, large.size // _CHUNK + 1))
     hollow = np.concatenate([np.zeros(0, np.int64), *pieces])
+    sizes, taken = objects.size.copy(), False
     for label in hollow[np.argsort(sizes[hollow], kind="stable")]:
         # one after the other, small first: of nested objects the outermost stays
         holes = tuple(_holes(labels, objects, np.array([label]))[1])
-        np.subtract.at(sizes, labels[holes], 1)
+        taken = taken or bool(labels[holes].any())
         sizes[label] += holes[0].size
         labels[holes] = label
-    _erase(labels, (sizes > 0) & (sizes < min_size), workers)
+    # a hole of background changes neither the first voxel of an object nor its box
+    return measure(labels, workers) if taken else replace(objects, size=sizes)
 
 
-def renumber(labels: NDArray[np.int32], workers: Workers) -> NDArray[Any]:
+def renumber(
+    labels: NDArray[np.int32], objects: Objects, min_size: int, workers: Workers
+) -> NDArray[Any]:
     """Return the labels as 1..n without gaps, in raster order of each one's first voxel.
 
     Parameters
     ----------
     labels : ndarray of int32, shape (Z, Y, X)
         0 is background.
+    objects : Objects
+        Of these labels.
+    min_size : int
+        Smaller objects become background.
     workers : Workers
         The threads to use.
 
@@ -90,19 +104,11 @@ def renumber(labels: NDArray[np.int32], workers: Workers) -> NDArray[Any]:
     -------
     ndarray of uint16, or uint32 above 65,535 labels; same shape
     """
-    objects = measure(labels, workers)
-    present = objects.present()
+    present = np.flatnonzero(objects.size >= max(min_size, 1))
     dtype = np.uint16 if present.size <= np.iinfo(np.uint16).max else np.uint32
     table = np.zeros(objects.size.size, dtype)
     table[present[np.argsort(objects.first[present])]] = np.arange(1, present.size + 1, dtype=dtype)
     return translate(labels, table, np.empty(labels.shape, dtype), workers)
-
-
-def _erase(labels: NDArray[np.int32], doomed: NDArray[np.bool_], workers: Workers) -> None:
-    """Set the labels that ``doomed`` (by label) names to 0."""
-    if doomed.any():
-        table = np.where(doomed, 0, np.arange(doomed.size)).astype(np.int32)
-        translate(labels, table, labels, workers)
 
 
 def _holes(

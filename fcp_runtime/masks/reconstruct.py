@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fcp_runtime.masks.assemble import assemble
-from fcp_runtime.masks.clean import fill_holes_and_remove_small, remove_bad_flow, renumber
+from fcp_runtime.masks.clean import fill_holes, remove_bad_flow, renumber
 from fcp_runtime.masks.hops import Hops, find_hops
 from fcp_runtime.masks.integrate import follow_flows
 from fcp_runtime.masks.resize import Factors, enlarge, factors_of, reduce_fields
@@ -157,11 +157,11 @@ def finish(
     if followed.fields is not None and flow_threshold > 0:
         remove_bad_flow(labels, followed.fields, flow_threshold, workers)
     if followed.fields is not None and stitch_threshold is not None:
-        fill_holes_and_remove_small(labels, 0, workers)
+        fill_holes(labels, 0, workers)
         stitch(labels, stitch_threshold, workers)
     least = math.ceil(min_size / math.prod(followed.factors))
-    fill_holes_and_remove_small(labels, least, workers)
-    masks = renumber(labels, workers)
+    objects = fill_holes(labels, least, workers)
+    masks = renumber(labels, objects, least, workers)
     if followed.factors == (1, 1, 1):
         return masks
     return enlarge(masks, followed.shape, followed.factors, workers)

@@ -9,7 +9,7 @@ from test_masks_integrate import random_fields
 
 from fcp_runtime.fields import FLOW_SCALE, Fields
 from fcp_runtime.masks.assemble import assemble
-from fcp_runtime.masks.clean import fill_holes_and_remove_small
+from fcp_runtime.masks.clean import fill_holes, renumber
 from fcp_runtime.masks.hops import REACH, REST, STEPS, UNIT, find_hops
 from fcp_runtime.masks.integrate import follow_flows
 from fcp_runtime.workers import Workers
@@ -113,8 +113,7 @@ def test_few_steps_are_few_steps(niter):
 
 def masks_along(paths):
     labels = assemble(paths, anisotropy=1.0, workers=TWO)
-    fill_holes_and_remove_small(labels, 15, TWO)
-    return labels
+    return renumber(labels, fill_holes(labels, 15, TWO), 15, TWO)
 
 
 @pytest.mark.parametrize("noisy", [False, True])
