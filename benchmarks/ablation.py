@@ -79,8 +79,9 @@ class Trial:
 @click.option("--patches", type=click.IntRange(1), default=6000, show_default=True)
 @click.option("--choice", "choices", multiple=True, help="By default all; may be repeated.")
 @click.option("--label-share", default=0.75, show_default=True)
-@click.option("--phantoms", default=9, show_default=True)
+@click.option("--phantoms", default=18, show_default=True)
 @click.option("--slice-step", default=3, show_default=True)
+@click.option("--default-diameter", type=float, help="Pixels, for rows that state none.")
 @click.option("--validation", default=0.1, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="Of torch and of the runtime.")
@@ -96,6 +97,7 @@ def main(
     label_share: float,
     phantoms: int,
     slice_step: int,
+    default_diameter: float | None,
     validation: float,
     seed: int,
     threads: int | None,
@@ -114,6 +116,7 @@ def main(
         phantoms=phantoms,
         phantom_seed=seed,
         slice_step=slice_step,
+        default_diameter=default_diameter,
         label_share=label_share,
         validation=validation,
     )
@@ -138,9 +141,21 @@ def train(
     cache: Path,
     progress: Progress,
 ) -> None:
-    """Distil into a folder and write ``student.onnx`` beside the weights, unless it is there."""
+    """Distil into a folder and write ``student.onnx`` beside the weights, unless it is there.
+
+    Raises
+    ------
+    SettingsError
+        If the folder holds a student of other settings.
+    """
     exported = folder / "student.onnx"
     if exported.exists():
+        before = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        if before != json.loads(json.dumps(asdict(settings))):
+            raise SettingsError(
+                f"{folder}: holds a student of other settings (settings.json); "
+                "give those, or choose another folder"
+            )
         return
     run = distil(
         folder, settings, manifest, teacher, init=None, cache=cache, resume=True, progress=progress

@@ -89,6 +89,13 @@ def test_what_is_trained_already_is_not_trained_again(manifest, monkeypatch):
     assert table.read_bytes() == before
 
 
+def test_other_settings_are_not_shown_over_old_results(manifest):
+    assert call(manifest, "--choice", ALL).exit_code == 0
+    refused = call(manifest, "--choice", ALL, "--label-share", 0.24)
+    assert refused.exit_code == 2
+    assert "all-of-it: holds a student of other settings" in refused.output
+
+
 def flat(settings: dict, head: str = "") -> dict:
     found = {}
     for name, value in settings.items():
