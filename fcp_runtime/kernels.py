@@ -13,29 +13,41 @@ from typing import Any, TypeVar
 import numba
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class _Places(FunctionCache._impl_class):  # type: ignore[misc] # noqa: SLF001 (numba has no public way)
+    """Where compiled kernels may lie: in the user's cache folder rather than beside the source.
+
+    What pip did not install it does not remove, and a folder ``fcp_runtime`` that is left behind in
+    ``site-packages`` would hide an editable install.
+    """
+
+    _locator_classes = sorted(
+        FunctionCache._impl_class._locator_classes,  # noqa: SLF001
+        key=lambda place: "InTree" in place.__name__,
+    )
+
+
+class _KernelCache(FunctionCache):  # type: ignore[misc]
+    """A cache that does without if the disk or a quota is full."""
+
+    _impl_class = _Places
+
+    def save_overload(self, *arguments: Any) -> None:
+        with suppress(OSError):
+            super().save_overload(*arguments)
+
+
 def kernel(function: F) -> F:
     """Compile ``function`` at its first call, without fast-math; cache it if a cache can be written."""
-    try:
-        compiled = numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # no folder for the cache can be written: compile in every process
-        return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
-    compiled._cache.save_overload = _if_there_is_room(compiled._cache.save_overload)  # noqa: SLF001
+    compiled = numba.njit(nogil=True)(function)
+    with suppress(RuntimeError):  # no folder for the cache can be written: compile in every process
+        compiled._cache = _KernelCache(function)  # noqa: SLF001 (what its option cache=True does)
     return compiled  # type: ignore[no-any-return]
-
-
-def _if_there_is_room(save: Callable[..., None]) -> Callable[..., None]:
-    """Return a function that saves to numba's cache, or not if the disk or a quota is full."""
-
-    def saved(*arguments: Any) -> None:
-        with suppress(OSError):
-            save(*arguments)
-
-    return saved
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -57,3 +57,20 @@ main(["--demo", "-o", {str(tmp_path / "mask.tif")!r}])
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "mask.tif").exists()
     assert set(package.rglob("*.nbi")) == before
+
+
+def test_compiled_kernels_lie_in_the_users_cache_and_not_beside_the_source(tmp_path):
+    # pip would leave them behind, and the folder would hide an editable install
+    package = Path(fcp_runtime.__file__).parent
+    before = set(package.rglob("*.nbi"))
+    code = """
+import numpy as np
+from fcp_runtime.masks.objects import measure
+from fcp_runtime.workers import Workers
+measure(np.ones((1, 4, 4), np.int32), Workers(1))
+"""
+    done = python(code, tmp_path, HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    assert set(package.rglob("*.nbi")) == before
+    if not os.environ.get("NUMBA_CACHE_DIR") and sys.platform == "linux":
+        assert list((tmp_path / "cache").rglob("objects._measure*.nbi"))
