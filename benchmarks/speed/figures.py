@@ -60,7 +60,8 @@ def growth(fits: list[Growth]) -> Any:
         )
         fitted = np.array([fit.cost(*point[:2]) for point in fit.points])
         errors.plot(fitted, 100 * np.array(fit.off), "o", color=COLOURS[index], label=label, ms=4)
-        same = np.isclose(pixels, pixels[0], rtol=0.02)
+        whole = np.array([result["voxels"] for result in fit.results])
+        same = whole == whole[0]
         order = np.argsort(voxels[same])
         seconds.plot(
             voxels[same][order] / 1e6,
