@@ -66,3 +66,11 @@ def _peak_memory_windows() -> int:
         wintypes.HANDLE(kernel32.GetCurrentProcess()), ctypes.byref(counters), counters.cb
     )
     return int(counters.a) if done else 0  # the first size after PageFaultCount is the peak
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory of this machine; no limit where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows, where taking too much memory fails
+        return sys.maxsize

@@ -6,12 +6,11 @@ Pixels that nobody measured must not be segmented, so these checks come before d
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from typing import TYPE_CHECKING, Any
 
 from fcp_runtime.errors import InputError
+from fcp_runtime.system import machine_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,14 +127,6 @@ def check_expansion(keyframe: Any, held: int, nbytes: int, name: str) -> None:
         raise damaged(
             name, f"its {held:,} bytes claim {nbytes:,}, which is more than this machine's memory"
         )
-
-
-def machine_memory() -> int:
-    """Return the bytes of memory of this machine; no limit where the system does not say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows, where taking too much memory fails
-        return sys.maxsize
 
 
 def cut_short(name: str, size: int, needed: int) -> InputError:
