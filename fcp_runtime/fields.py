@@ -24,9 +24,6 @@ NETWORK_FLOW = 5.0
 LOGIT_SCALE = 512
 """Fixed-point units of one logit: the range is -64 to 64."""
 
-VIEWS_PER_FLOW = {2: 1, 3: 2}
-VIEWS_PER_LOGIT = {2: 1, 3: 3}
-
 
 @dataclass(frozen=True)
 class Fields:

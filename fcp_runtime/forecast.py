@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from fcp_runtime.fields import Fields
-from fcp_runtime.network.mirrored import MIRRORS
 from fcp_runtime.sampling.plan import plan
 from fcp_runtime.sampling.views import views_of
 from fcp_runtime.settle import known, settle
@@ -70,7 +69,7 @@ class Forecast:
     @property
     def network_pixels(self) -> int:
         """Pixels that the network sees, overlap of tiles and mirror images included."""
-        return times_seen(self.settings) * sum(view.tile_pixels for view in self.views)
+        return sum(view.seen_pixels for view in self.views)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -120,7 +119,7 @@ def forecast(volume: Volume, segmenter: Segmenter, **options: Unpack[Options]) -
     z, y, x = (1, *volume.pixels.shape)[-3:]
     views = plan(
         (z, y, x),
-        views=views_of(known(settings.mode)),
+        views=views_of(known(settings.mode), augment=bool(settings.augment)),
         scale=segmenter.network.diam_mean / settings.diameter,
         anisotropy=settings.anisotropy or 1.0,
         tile=settings.tile or 0,
@@ -128,7 +127,10 @@ def forecast(volume: Volume, segmenter: Segmenter, **options: Unpack[Options]) -
         slice_spacing=settings.slice_spacing,
     )
     threads = segmenter.workers.count
-    network = sum(part.tile_pixels * pixel_seconds(segmenter, part) for part in views)
+    network = sum(
+        (part.seen_pixels + FIELD_SHARE * part.tile_pixels) * pixel_seconds(segmenter, part)
+        for part in views
+    )
     rest = volume.pixels.size * VOXEL_SECONDS / threads
     return Forecast(
         volume.pixels.shape,
@@ -136,14 +138,9 @@ def forecast(volume: Volume, segmenter: Segmenter, **options: Unpack[Options]) -
         settings,
         tuple(views),
         predict_memory((z, y, x), volume.pixels.dtype, views, threads),
-        network * (times_seen(settings) + FIELD_SHARE) + rest,
+        network + rest,
         threads,
     )
-
-
-def times_seen(settings: Settings) -> int:
-    """Return how often the network sees a tile."""
-    return len(MIRRORS) if settings.augment else 1
 
 
 def predict_memory(

@@ -15,7 +15,6 @@ from fcp_runtime.errors import FcpWarning, InputError
 from fcp_runtime.fields import Fields
 from fcp_runtime.io.volume import Volume, from_array
 from fcp_runtime.masks.reconstruct import Followed, finish, follow
-from fcp_runtime.network.mirrored import mirrored
 from fcp_runtime.network.registry import load_model
 from fcp_runtime.network.session import Network
 from fcp_runtime.sampling.normalize import Intensity, measure_intensity
@@ -172,8 +171,8 @@ class Segmenter:
         empty_logit = min(settings.cellprob_threshold, INDIFFERENT) - settings.empty_margin
         return compute_fields(
             stack,
-            mirrored(self.network) if settings.augment else self.network,
-            views=views_of(known(settings.mode)),
+            self.network,
+            views=views_of(known(settings.mode), augment=bool(settings.augment)),
             scale=scale,
             anisotropy=known(settings.anisotropy),
             intensities=intensities,

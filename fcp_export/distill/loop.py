@@ -77,6 +77,7 @@ class Run:
         self.step = 0
         self.scores: list[float] = []
         self.skipped = 0
+        self.seconds = 0.0  # of all the times the run went on
         self.best: dict[str, Any] = {"iou": -1.0, "step": 0, "weights": {}}
         self.origin: dict[str, str] = {}
         folder.mkdir(parents=True, exist_ok=True)
@@ -178,12 +179,13 @@ class Run:
                 FcpWarning,
                 stacklevel=2,
             )
-        started, losses = time.monotonic(), []
+        started, losses = time.monotonic() - self.seconds, []
         try:
             while self.step < settings.steps and not self.stopped:
                 rng = np.random.default_rng((settings.seed, self.step))
                 losses.append(self._learn(train.batch(rng)))
                 self.step += 1
+                self.seconds = time.monotonic() - started
                 if self.step % settings.validate_every == 0 or self.step == settings.steps:
                     record = self._validate(validation)
                     record |= {
@@ -191,7 +193,7 @@ class Run:
                         "patches": self.step * settings.batch_size,
                         "train_loss": float(np.nanmean(losses)),
                         "skipped_steps": self.skipped,
-                        "seconds": round(time.monotonic() - started, 1),
+                        "seconds": round(self.seconds, 1),
                     }
                     self._log(record)
                     self._count(record["validation_iou"])
@@ -268,6 +270,7 @@ class Run:
             "step": self.step,
             "scores": self.scores,
             "skipped": self.skipped,
+            "seconds": self.seconds,
             "best": self.best,
             "origin": self.origin,
         }
@@ -288,6 +291,7 @@ class Run:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.scores, self.skipped = state["step"], state["scores"], state["skipped"]
+        self.seconds = state.get("seconds", self.seconds)
         self.best, self.origin = state.get("best", self.best), state.get("origin", {})
         if self.settings.patches > before["patches"]:
             self.scores = []  # what is prolonged is judged anew

@@ -11,11 +11,10 @@ from fcp_runtime.fields import (
     FLOW_SCALE,
     LOGIT_SCALE,
     NETWORK_FLOW,
-    VIEWS_PER_FLOW,
-    VIEWS_PER_LOGIT,
     Fields,
 )
 from fcp_runtime.sampling.axes import Taps, thick_taps
+from fcp_runtime.sampling.mirrored import mirrored
 from fcp_runtime.sampling.occupancy import Boxes
 from fcp_runtime.sampling.tiles import add_to_field, blend, gather
 from fcp_runtime.sampling.waiting import Waiting
@@ -91,7 +90,8 @@ class Sweep:
     """The network over one view: work is a band, one row of tiles in a group of slices.
 
     A band is blended along its columns as its tiles are done. Two neighbouring bands share some
-    rows; whichever is done last adds them up and writes, so that threads never wait.
+    rows; whichever is done last adds them up and writes, so that threads never wait. Output counts
+    for as much as the number of views that share a flow axis, and the logit, leaves it.
     """
 
     def __init__(
@@ -102,8 +102,10 @@ class Sweep:
         intensities: Sequence[Intensity | None],
         fields: Fields,
         empty_logit: float | None,
+        shared_by: tuple[int, int],
     ) -> None:
-        self.part, self.lines, self.network = part, lines, network
+        self.part, self.lines = part, lines
+        self.network = mirrored(network, part.view.mirrors)
         self.fields, self.grid = fields, part.rows.grid
         self.empty_logit = empty_logit or 0.0
         groups = part.groups()
@@ -119,9 +121,11 @@ class Sweep:
         self.shares = {group: part.share(group) for group in self.levels}
         self.empty = np.zeros(part.planes, np.int16)
         self.offsets = {}
-        unit = LOGIT_SCALE / VIEWS_PER_LOGIT[fields.ndim]
+        flows, logits = shared_by
+        self.flow_unit = FLOW_SCALE / flows / NETWORK_FLOW
+        self.logit_unit = LOGIT_SCALE / logits
         for group, share in self.shares.items():
-            offset = np.rint(share.weight.sum(0) * (self.empty_logit * unit))
+            offset = np.rint(share.weight.sum(0) * (self.empty_logit * self.logit_unit))
             self.empty[share.plane : share.plane + offset.size] += offset.astype(np.int16)
             self.offsets[group] = offset.astype(np.float32)
         self.waiting = {group: Waiting(self.grid.count) for group in self.levels}
@@ -271,8 +275,7 @@ class Sweep:
         runs = view.runs(height, share.plane, planes, left, right - left)
         scratch = np.empty((2, runs.count, runs.length), np.float32)
         offset = self.offsets[group]
-        flow = FLOW_SCALE / VIEWS_PER_FLOW[fields.ndim] / NETWORK_FLOW
-        logit = LOGIT_SCALE / VIEWS_PER_LOGIT[fields.ndim]
+        flow, logit = self.flow_unit, self.logit_unit
         down, right = view.flow
         targets = ((fields.flow[down], flow), (fields.flow[right], flow), (fields.logit, logit))
         for channel, (target, factor) in enumerate(targets):

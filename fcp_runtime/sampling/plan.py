@@ -204,6 +204,11 @@ class ViewPlan:
         """Network pixels of all tiles."""
         return self.tiles * self.rows.grid.edge * self.cols.grid.edge
 
+    @property
+    def seen_pixels(self) -> int:
+        """Network pixels of all tiles, each as often as it is seen."""
+        return self.tile_pixels * len(self.view.mirrors)
+
 
 def plan(
     shape: tuple[int, int, int],
@@ -224,7 +229,7 @@ def plan(
     shape : tuple of int
         The volume, (Z, Y, X).
     views : sequence of View
-        ``VIEWS_3D`` or ``(VIEW_2D,)``.
+        Such as `views_of` gives.
     scale : float
         Network pixels per input pixel (xy): the model's ``diam_mean`` over the diameter.
     anisotropy : float
@@ -235,15 +240,19 @@ def plan(
         In 3-D a slice is the mean of as many planes as lie within so many network pixels, for in
         the slice too the network sees no finer; at least one.
     """
-    scales = (scale * anisotropy, scale, scale)
-    return [
-        ViewPlan(
+
+    def lay(view: View) -> ViewPlan:
+        across, down, right = (
+            scale * view.zoom * (1.0 if axis else anisotropy)
+            for axis in (view.normal, view.rows, view.cols)
+        )
+        return ViewPlan(
             view,
             shape[view.normal],
-            1 if view.ndim == 2 else max(1, math.floor(slice_spacing / scales[view.normal] + 1e-6)),
-            scales[view.normal],
-            AxisPlan.fit(shape[view.rows], scales[view.rows], tile, overlap),
-            AxisPlan.fit(shape[view.cols], scales[view.cols], tile, overlap),
+            1 if view.ndim == 2 else max(1, math.floor(slice_spacing / across + 1e-6)),
+            across,
+            AxisPlan.fit(shape[view.rows], down, tile, overlap),
+            AxisPlan.fit(shape[view.cols], right, tile, overlap),
         )
-        for view in views
-    ]
+
+    return [lay(view) for view in views]

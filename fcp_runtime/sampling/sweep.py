@@ -15,6 +15,7 @@ from fcp_runtime.sampling.occupancy import (
     probes_above,
 )
 from fcp_runtime.sampling.plan import plan
+from fcp_runtime.sampling.views import sharing
 from fcp_runtime.workers import Progress, Workers, silent
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def compute_fields(
     views, scale, anisotropy, tile, overlap, slice_spacing
         See `plan`.
     intensities : sequence of Intensity or None
-        Grey levels that become 0 and 1, one for each plane; the same for all but for ``VIEW_2D``.
+        Grey levels that become 0 and 1, one for each plane; the same for all in 3-D.
         A plane with None holds no signal: its logit is the lowest there is.
     workers : Workers
         Threads.
@@ -71,7 +72,7 @@ def compute_fields(
     Returns
     -------
     Fields
-        Flow axes z, y, x for ``VIEWS_3D``, y, x for ``VIEW_2D``.
+        Flow axes z, y, x or y, x, as the views have.
     """
     depth, height, width = pixels.shape
     ndim = views[0].ndim
@@ -90,7 +91,10 @@ def compute_fields(
         overlap=overlap,
         slice_spacing=slice_spacing,
     )
-    sweeps = [Sweep(part, lines, network, intensities, fields, empty_logit) for part in plans]
+    sweeps = [
+        Sweep(part, lines, network, intensities, fields, empty_logit, sharing(views))
+        for part in plans
+    ]
     level = _fill(fields.logit, sweeps, intensities, workers) + 2  # what rounding may add
     schedule = _Schedule(sweeps, workers, progress)
     first, *others = sweeps
@@ -119,7 +123,7 @@ def _fill(
     """Let every view count as empty until it is looked at; return the highest such logit."""
     z, y, x = (np.zeros(length, np.int16) for length in logit.shape)
     for sweep in sweeps:
-        (z, y, x)[sweep.part.view.normal][:] = sweep.empty
+        (z, y, x)[sweep.part.view.normal][:] += sweep.empty
     across = y[:, np.newaxis] + x
 
     def fill(plane: int) -> None:

@@ -1,14 +1,27 @@
-"""The three orthogonal ways a stack is cut into slices for the 2-D network."""
+"""The ways a stack is cut into slices for the 2-D network, and how often it sees each."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 GROUP = 32
 """Most slices across X that are done together: memory holds their planes side by side."""
 
 LEAST_GROUPS = 8
 """Slices across X make no fewer groups, so that there is work for many threads."""
+
+Mirror = tuple[int, int]
+"""Direction, 1 or -1, of rows and columns of a tile."""
+
+AS_IT_IS: tuple[Mirror, ...] = ((1, 1),)
+MIRRORS: tuple[Mirror, ...] = ((1, 1), (-1, -1), (1, -1), (-1, 1))
+
+ZOOM = 1.4
+"""Of the second look at planes by themselves, measured: see ``docs/architecture.md``."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,10 @@ class View:
         Axes of a (Z, Y, X) array: across the slices, down a slice, along its rows.
     ndim : int
         Flow axes of the fields this view is meant for: 3 (z, y, x), or 2 (y, x).
+    zoom : float
+        Network pixels for one of those at which nuclei have the size they were learnt at.
+    mirrors : tuple of Mirror
+        Mirror images of each tile that are seen; their mean counts.
     """
 
     name: str
@@ -48,6 +65,8 @@ class View:
     rows: int
     cols: int
     ndim: int
+    zoom: float = 1.0
+    mirrors: tuple[Mirror, ...] = AS_IT_IS
 
     @property
     def flow(self) -> tuple[int, int]:
@@ -81,6 +100,27 @@ VIEWS_3D = (
 """The three views whose mean makes the fields of a stack: three flow axes, z, y and x."""
 
 
-def views_of(mode: str) -> tuple[View, ...]:
-    """Return the views that a mode of `Settings` looks at."""
-    return VIEWS_3D if mode == "3d" else (VIEW_2D,)
+def views_of(mode: str, *, augment: bool) -> tuple[View, ...]:
+    """Return the views that a mode of `Settings` looks at.
+
+    Parameters
+    ----------
+    mode : str
+        ``"3d"`` has three views, planes by themselves one.
+    augment : bool
+        Look at mirror images too, and at planes by themselves a second time, enlarged: the mean is
+        steadier, and large and small nuclei each have a look that suits them.
+    """
+    if mode == "3d":
+        return tuple(replace(view, mirrors=MIRRORS) for view in VIEWS_3D) if augment else VIEWS_3D
+    if not augment:
+        return (VIEW_2D,)
+    return (
+        replace(VIEW_2D, mirrors=MIRRORS[:2]),
+        replace(VIEW_2D, zoom=ZOOM, mirrors=MIRRORS[2:]),
+    )
+
+
+def sharing(views: Sequence[View]) -> tuple[int, int]:
+    """Return how many of all the views give a flow axis, and how many the logit."""
+    return (2, 3) if views[0].ndim == 3 else (len(views), len(views))

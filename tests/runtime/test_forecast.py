@@ -33,7 +33,7 @@ def test_bytes_are_those_of_the_arrays():
             seen.append(tile)
             return np.zeros((3, *tile.shape[2:]), np.float32)
 
-        sweep = Sweep(part, lines, network, [Intensity(0, 1)] * 20, fields, None)
+        sweep = Sweep(part, lines, network, [Intensity(0, 1)] * 20, fields, None, (2, 3))
         group, band = sweep.phases()[0][0]
         strip = sweep._band(group, band)
         assert strip.values.nbytes + seen[0].nbytes * group.slices == band_bytes(part)
@@ -78,7 +78,9 @@ def test_the_forecast_counts_the_tiles_that_are_computed():
 
 def test_planes_by_themselves_are_one_view():
     pixels = np.zeros(SHAPE, np.uint8)
-    found = forecast(Volume(pixels), Segmenter(TINY, threads=1), mode="2d", diameter=17)
+    found = forecast(
+        Volume(pixels), Segmenter(TINY, threads=1), mode="2d", diameter=17, augment=False
+    )
     assert [part.view for part in found.views] == [VIEW_2D]
     assert found.views[0].slices == 20
 
@@ -101,7 +103,7 @@ def test_a_dry_run_says_what_each_input_takes_and_writes_nothing(folder):
     image, stack = (json.loads(line) for line in done.stdout.splitlines())
     assert (image["shape"], image["dtype"], image["mode"]) == ([40, 50], "uint8", "2d")
     assert (stack["mode"], stack["anisotropy"]) == ("3d", 2.0)
-    assert image["network_pixels"] == 4 * 40 * 56  # with its mirror images
+    assert image["network_pixels"] == 2 * 40 * 56 + 2 * 56 * 72  # mirror images at two scales
     assert stack["tiles"]["ZY"] == {"slices": 25, "tiles": [1, 1], "edges": [16, 40]}
     assert stack["memory_bytes"] > 0
     assert sorted(folder.iterdir()) == before

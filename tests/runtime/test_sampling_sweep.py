@@ -1,5 +1,6 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
@@ -64,23 +65,26 @@ def resampled(image, lengths, scales):
 def expected_pointwise(pixels, views, scale, anisotropy):
     ndim = views[0].ndim
     flow, logit = np.zeros((ndim, *pixels.shape)), np.zeros(pixels.shape)
-    scales = (scale * anisotropy, scale, scale)
     levels = (pixels.astype(float) - LEVELS.low) / (LEVELS.high - LEVELS.low)
     for view in views:
+        scales = (scale * view.zoom * anisotropy, scale * view.zoom, scale * view.zoom)
         lengths = pixels.shape[view.rows], pixels.shape[view.cols]
         pair = scales[view.rows], scales[view.cols]
         down, right = (slices_of(flow[axis], view) for axis in FLOW_AXES[view.name, ndim])
         for k, image in enumerate(slices_of(levels, view)):
             value = resampled(image, lengths, pair)
-            down[k] += np.rint(value / 5 * FLOW_SCALE / (ndim - 1))
-            right[k] += np.rint(2 * value / 5 * FLOW_SCALE / (ndim - 1))
-            slices_of(logit, view)[k] += np.rint(
-                (3 * value - 1) * LOGIT_SCALE / (1 if ndim == 2 else 3)
-            )
+            share = 2 if ndim == 3 else len(views)
+            down[k] += np.rint(value / 5 * FLOW_SCALE / share)
+            right[k] += np.rint(2 * value / 5 * FLOW_SCALE / share)
+            slices_of(logit, view)[k] += np.rint((3 * value - 1) * LOGIT_SCALE / len(views))
     return flow, logit
 
 
-@pytest.mark.parametrize("views", [(VIEW_2D,), VIEWS_3D], ids=["2d", "3d"])
+@pytest.mark.parametrize(
+    "views",
+    [(VIEW_2D,), (VIEW_2D, replace(VIEW_2D, zoom=1.4)), VIEWS_3D],
+    ids=["2d", "2d at two scales", "3d"],
+)
 @pytest.mark.parametrize(
     ("shape", "scale", "anisotropy", "dtype"),
     [

@@ -7,17 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fcp_runtime.fields import (
-    FLOW_SCALE,
-    LOGIT_SCALE,
-    NETWORK_FLOW,
-    VIEWS_PER_FLOW,
-    VIEWS_PER_LOGIT,
-    Fields,
-)
+from fcp_runtime.fields import FLOW_SCALE, LOGIT_SCALE, NETWORK_FLOW, Fields
 from fcp_runtime.io.atomic import replacing
 from fcp_runtime.outputs.interchange.flows import flow_colours
 from fcp_runtime.outputs.voxel_sums import as_labels
+from fcp_runtime.sampling.views import VIEW_2D, VIEWS_3D, sharing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,9 +114,10 @@ def _border(plane: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _network_values(fields: Fields) -> NDArray[np.float32]:
     """Return flow and logit in Cellpose's numbers, (D + 1, Z, Y, X)."""
+    flows, logits = sharing(VIEWS_3D if fields.ndim == 3 else (VIEW_2D,))  # it adds views up
     values = np.empty((fields.ndim + 1, *fields.shape), np.float32)
-    flow = np.float32(NETWORK_FLOW * VIEWS_PER_FLOW[fields.ndim] / FLOW_SCALE)
-    logit = np.float32(VIEWS_PER_LOGIT[fields.ndim] / LOGIT_SCALE)
+    flow = np.float32(NETWORK_FLOW * flows / FLOW_SCALE)
+    logit = np.float32(logits / LOGIT_SCALE)
     np.multiply(fields.flow, flow, out=values[:-1])
     np.multiply(fields.logit, logit, out=values[-1])
     return values
