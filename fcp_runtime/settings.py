@@ -107,10 +107,9 @@ class Settings:
         neighbouring slice of it, has a logit that is at most so far below ``cellprob_threshold``
         (below -1, where that is higher); 0 computes every tile.
     augment : bool or None
-        Whether the network sees more than one form of each tile and the mean counts: planes by
-        themselves in two mirror images and, 1.4 times as large, in two others, for six times its
-        time; in mode ``"3d"`` four mirror images. None does so but for mode ``"3d"``, where three
-        views are averaged.
+        Whether the network sees four mirror images of each tile and the mean counts; of planes by
+        themselves each at another scale, for five times its time. None does so but for mode
+        ``"3d"``, where three views are averaged.
 
     Raises
     ------

@@ -107,7 +107,7 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--augment/--no-augment",
     default=DEFAULTS.augment,
-    help="Mean over mirror images and two scales; by default but for mode 3d.",
+    help="Mean over mirror images, in 2-D at four scales; by default but for 3d.",
 )
 @click.option("--channel", type=int, help="Channel of a multi-channel image, from 0.")
 @click.option("--axes", help="Axes of a file that does not state them, such as ZYX or CZYX.")

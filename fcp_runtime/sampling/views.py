@@ -20,8 +20,9 @@ Mirror = tuple[int, int]
 AS_IT_IS: tuple[Mirror, ...] = ((1, 1),)
 MIRRORS: tuple[Mirror, ...] = ((1, 1), (-1, -1), (1, -1), (-1, 1))
 
-ZOOM = 1.4
-"""Of the second look at planes by themselves, measured: see ``docs/architecture.md``."""
+ZOOMS = (0.85, 1.0, 1.2, 1.4)
+"""Of the looks at planes by themselves, one for each mirror image; measured, see
+``docs/architecture.md``."""
 
 
 @dataclass(frozen=True)
@@ -108,16 +109,16 @@ def views_of(mode: str, *, augment: bool) -> tuple[View, ...]:
     mode : str
         ``"3d"`` has three views, planes by themselves one.
     augment : bool
-        Look at mirror images too, and at planes by themselves a second time, enlarged: the mean is
+        Look at mirror images too, at planes by themselves each at another scale: the mean is
         steadier, and large and small nuclei each have a look that suits them.
     """
     if mode == "3d":
         return tuple(replace(view, mirrors=MIRRORS) for view in VIEWS_3D) if augment else VIEWS_3D
     if not augment:
         return (VIEW_2D,)
-    return (
-        replace(VIEW_2D, mirrors=MIRRORS[:2]),
-        replace(VIEW_2D, zoom=ZOOM, mirrors=MIRRORS[2:]),
+    return tuple(
+        replace(VIEW_2D, zoom=zoom, mirrors=(mirror,))
+        for zoom, mirror in zip(ZOOMS, MIRRORS, strict=True)
     )
 
 

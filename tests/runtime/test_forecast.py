@@ -103,7 +103,8 @@ def test_a_dry_run_says_what_each_input_takes_and_writes_nothing(folder):
     image, stack = (json.loads(line) for line in done.stdout.splitlines())
     assert (image["shape"], image["dtype"], image["mode"]) == ([40, 50], "uint8", "2d")
     assert (stack["mode"], stack["anisotropy"]) == ("3d", 2.0)
-    assert image["network_pixels"] == 2 * 40 * 56 + 2 * 56 * 72  # mirror images at two scales
+    # mirror images at four scales: 34 x 43, 40 x 50, 48 x 60 and 56 x 70 pixels
+    assert image["network_pixels"] == 40 * 48 + 40 * 56 + 48 * 64 + 56 * 72
     assert stack["tiles"]["ZY"] == {"slices": 25, "tiles": [1, 1], "edges": [16, 40]}
     assert stack["memory_bytes"] > 0
     assert sorted(folder.iterdir()) == before
