@@ -16,7 +16,8 @@ from fcp_runtime.fields import (
 from fcp_runtime.sampling.axes import Taps, thick_taps
 from fcp_runtime.sampling.mirrored import mirrored
 from fcp_runtime.sampling.occupancy import Boxes
-from fcp_runtime.sampling.tiles import add_to_field, blend, gather
+from fcp_runtime.sampling.restore import add_across, add_along
+from fcp_runtime.sampling.tiles import blend, gather
 from fcp_runtime.sampling.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -122,10 +123,10 @@ class Sweep:
         self.empty = np.zeros(part.planes, np.int16)
         self.offsets = {}
         flows, logits = shared_by
-        self.flow_unit = FLOW_SCALE / flows / NETWORK_FLOW
-        self.logit_unit = LOGIT_SCALE / logits
+        unit = FLOW_SCALE / flows / NETWORK_FLOW
+        self.units = np.array([unit, unit, LOGIT_SCALE / logits], np.float32)
         for group, share in self.shares.items():
-            offset = np.rint(share.weight.sum(0) * (self.empty_logit * self.logit_unit))
+            offset = np.rint(share.weight.sum(0) * (self.empty_logit * LOGIT_SCALE / logits))
             self.empty[share.plane : share.plane + offset.size] += offset.astype(np.int16)
             self.offsets[group] = offset.astype(np.float32)
         self.waiting = {group: Waiting(self.grid.count) for group in self.levels}
@@ -273,27 +274,41 @@ class Sweep:
         weight = np.ascontiguousarray(cols.weight[:, left:right])
         planes = share.index.shape[1]
         runs = view.runs(height, share.plane, planes, left, right - left)
-        scratch = np.empty((2, runs.count, runs.length), np.float32)
-        offset = self.offsets[group]
-        flow, logit = self.flow_unit, self.logit_unit
-        down, right = view.flow
-        targets = ((fields.flow[down], flow), (fields.flow[right], flow), (fields.logit, logit))
-        for channel, (target, factor) in enumerate(targets):
-            add_to_field(
+        offsets = np.zeros((3, planes), np.float32)
+        offsets[2] = self.offsets[group]
+        flow = fields.flow.reshape(fields.ndim, depth * height, width)
+        down, across = (flow[axis] for axis in view.flow)
+        logit = fields.logit.reshape(depth * height, width)
+        taps = row_index, row_weight, index, weight
+        base = runs.base + (rows.begin + top) * runs.step
+        if view.normal == 2:
+            add_across(
                 strip.values,
-                channel,
-                row_index,
-                row_weight,
-                index,
-                weight,
-                factor,
+                *taps,
+                self.units,
                 share.index,
                 share.weight,
-                offset if channel == 2 else np.zeros_like(offset),
-                scratch,
-                target.reshape(depth * height, width),
-                np.iinfo(target.dtype).max,
-                runs.base + (rows.begin + top) * runs.step,
+                offsets,
+                np.empty((2, runs.count, runs.length), np.float32),
+                down,
+                across,
+                logit,
+                base,
+                runs.step,
+                runs.start,
+            )
+        else:
+            add_along(
+                strip.values[0],
+                *taps,
+                self.units,
+                share.weight[0],
+                np.repeat(offsets[:, :, np.newaxis], runs.length, axis=2),
+                np.empty((2, runs.length), np.float32),
+                down,
+                across,
+                logit,
+                base,
                 runs.step,
                 runs.start,
                 runs.apart,

@@ -1,4 +1,4 @@
-"""Tiles of the network's grid: where they lie, and the kernels that fill and empty them.
+"""Tiles of the network's grid: where they lie, how they are filled and put together.
 
 The kernels see a volume as lines along X, the memory's fastest axis: an array of shape (Z * Y, X).
 What a slice, or a group of neighbouring slices, needs of it are runs along X (`views.Runs`), so
@@ -12,14 +12,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fcp_runtime.kernels import kernel, prefetch
+from fcp_runtime.kernels import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-_AHEAD = 8
-"""Runs of the field that are fetched before they are reached."""
 
 
 @dataclass(frozen=True)
@@ -203,116 +199,3 @@ def blend(
     own = strip[:, :, begin + shared : end]
     np.multiply(output[:, :, shared:width], weight[:, shared:width], out=own)
     strip[:, :, begin : begin + shared] += output[:, :, :shared] * weight[:, :shared]
-
-
-@kernel
-def add_to_field(  # noqa: C901, PLR0912 - nested loops, not decisions
-    strip: NDArray[np.float32],
-    channel: int,
-    row_index: NDArray[np.int64],
-    row_weight: NDArray[np.float32],
-    col_index: NDArray[np.uint32],
-    col_weight: NDArray[np.float32],
-    factor: float,
-    plane_index: NDArray[np.uint32],
-    plane_weight: NDArray[np.float32],
-    offset: NDArray[np.float32],
-    scratch: NDArray[np.float32],
-    field: NDArray[Any],
-    highest: int,
-    base: int,
-    step: int,
-    start: int,
-    apart: int,
-) -> None:
-    """Sample blended output back onto rows of the input grid and add it, rounded and saturating.
-
-    Columns are interpolated first, once for each row of the strip, then rows. Across X the slices
-    come before: planes lie side by side in memory, so that every later loop runs along them.
-
-    Parameters
-    ----------
-    strip : ndarray of float32, shape (G, 3, H, N)
-        Network output of a band of a group of slices.
-    channel : int
-        Channel of it that is added.
-    row_index : ndarray of int64, shape (2, n)
-        For each input row the row of the strip above it, and below: the next one, or the same.
-    row_weight : ndarray of float32, shape (2, n)
-        Their weights.
-    col_index, col_weight : ndarray, shape (2, m)
-        Taps of the input grid's columns (`axes.Taps`).
-    factor : float
-        Fixed-point units that one unit of network output adds.
-    plane_index, plane_weight : ndarray, shape (2, p)
-        For each input plane the slices of the group that it reads (`plan.Share`).
-    offset : ndarray of float32, shape (p,)
-        Whole numbers of fixed-point units that are taken off what each input plane is given.
-    scratch : ndarray of float32, shape (2, runs, length)
-        Two interpolated rows of the strip.
-    field : ndarray of int8 or int16, shape (Z * Y, X)
-        Changed in place.
-    highest : int
-        The largest number of its type.
-    base, step, start : int
-        Row r of the slices has its runs in lines ``base + r * step`` and the ones that follow,
-        from x ``start`` (`views.Runs`).
-    apart : int
-        Lines from the runs of a plane to those of the next; 0 across X, where planes are the runs.
-    """
-    _, runs, length = scratch.shape
-    along_x = apart > 0
-    slices = strip.shape[0]
-    spread = np.empty(
-        (0 if along_x else strip.shape[3], length), np.float32
-    )  # a row, plane by plane
-    seen = np.empty(slices, np.float32)  # of a pixel, slice by slice
-    copies = plane_index.shape[1] if along_x else 1
-    most, least, scale = np.float32(highest), np.float32(-highest - 1), np.float32(factor)
-    whole = np.float32(1.5 * 2**23)  # float32 has no fractions there: adding it rounds to even
-    less = np.empty((copies, length), np.float32)
-    for copy in range(copies):
-        for k in range(length):
-            less[copy, k] = offset[copy] if along_x else offset[k]
-    done = -1  # scratch holds this row and the one before
-    for i in range(row_index.shape[1]):
-        upper, lower = row_index[0, i], row_index[1, i]
-        for row in range(max(done + 1, upper), lower + 1):
-            held = scratch[row % 2]
-            if along_x:
-                line, source = held[0], strip[0, channel, row]
-                for j in range(length):
-                    line[j] = (
-                        col_weight[0, j] * source[col_index[0, j]]
-                        + col_weight[1, j] * source[col_index[1, j]]
-                    )
-            else:
-                for n in range(col_index[0, 0], col_index[1, runs - 1] + 1):
-                    planes = spread[n]
-                    for g in range(slices):
-                        seen[g] = strip[g, channel, row, n]
-                    for k in range(length):
-                        planes[k] = (
-                            plane_weight[0, k] * seen[plane_index[0, k]]
-                            + plane_weight[1, k] * seen[plane_index[1, k]]
-                        )
-                for j in range(runs):
-                    line, left, right = held[j], spread[col_index[0, j]], spread[col_index[1, j]]
-                    a, b = col_weight[0, j], col_weight[1, j]
-                    for k in range(length):
-                        line[k] = a * left[k] + b * right[k]
-        done = lower
-        for r in range(runs):
-            if not along_x and r + _AHEAD < runs:
-                prefetch(field, base + i * step + r + _AHEAD, start)
-                prefetch(field, base + i * step + r + _AHEAD, start + length - 1)
-            one, two = scratch[upper % 2, r], scratch[lower % 2, r]
-            for copy in range(copies):
-                share_of = scale * plane_weight[0, copy] if along_x else scale
-                a, b = share_of * row_weight[0, i], share_of * row_weight[1, i]
-                target = field[base + i * step + r + copy * apart, start : start + length]
-                own = less[copy]
-                for k in range(length):
-                    share = min(max(a * one[k] + b * two[k], least), most)
-                    total = np.float32(target[k]) + (((share + whole) - whole) - own[k])
-                    target[k] = np.int16(min(max(total, least), most))

@@ -3,7 +3,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fcp_runtime.sampling.axes import taps_to_input, taps_to_network
-from fcp_runtime.sampling.tiles import TileGrid, add_to_field, blend, gather
+from fcp_runtime.sampling.restore import add_along
+from fcp_runtime.sampling.tiles import TileGrid, blend, gather
 
 GRIDS = st.builds(
     lambda length, tile, part: TileGrid.fit(length, 8 * tile, int(8 * tile * part)),
@@ -112,21 +113,24 @@ def test_blend_adds_where_the_tile_before_has_a_share_and_drops_what_does_not_fi
 
 
 def add(strip, factor, field, offset=0):
-    """Add channel 0 of a strip of one slice, whose grid is the input's."""
+    """Add the logit of a slice whose grid is the input's."""
     rows, cols = taps_to_input(field.shape[0], 1.0), taps_to_input(field.shape[1], 1.0)
-    scratch = np.empty((2, 1, field.shape[1]), np.float32)
-    taps = (rows.index.astype(np.int64), rows.weight, cols.index, cols.weight)
-    planes = np.zeros((2, 1), np.uint32), np.array([[1.0], [0.0]], np.float32)
-    add_to_field(
-        strip[None, None],
-        0,
-        *taps,
-        factor,
-        *planes,
-        np.array([offset], np.float32),
-        scratch,
+    flow = np.zeros(field.shape, np.int8)
+    offsets = np.zeros((3, 1, field.shape[1]), np.float32)
+    offsets[2] = offset
+    add_along(
+        np.stack([strip * 0, strip * 0, strip]),
+        rows.index.astype(np.int64),
+        rows.weight,
+        cols.index,
+        cols.weight,
+        np.full(3, factor, np.float32),
+        np.ones(1, np.float32),
+        offsets,
+        np.empty((2, field.shape[1]), np.float32),
+        flow,
+        flow,
         field,
-        np.iinfo(field.dtype).max,
         0,
         1,
         0,
