@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.accuracy.sections import f1, mean_ap
+from benchmarks.accuracy.sections import diameters_right, f1, mean_ap
 from benchmarks.accuracy.targets import moderate
 from benchmarks.common import markdown
 from fcp_runtime.errors import InputError
@@ -13,7 +14,7 @@ from fcp_runtime.io.atomic import replacing
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchmarks.accuracy.board import Board, Part
+    from benchmarks.accuracy.board import Board
     from benchmarks.accuracy.entrants import Entrant
 
 FIRST = "| source | images | nuclei |"
@@ -25,7 +26,7 @@ def card_table(board: Board, student: Entrant) -> str:
 
     Parts of which the student lacks an image are left out, and columns that nobody can fill.
     """
-    rows = []
+    rows, guessed = [], replace(board, records=board.estimated)
     for part in [*board.parts, *moderate(board).values()]:
         mine = board.summary(student, part)
         if mine is None or part.recall_only or len(mine.single) < len(part.items):
@@ -33,6 +34,9 @@ def card_table(board: Board, student: Entrant) -> str:
         its = board.summary(board.teacher, part) if board.teacher else None
         if its is not None and len(its.single) < len(part.items):
             its = None
+        guess = None if part.whole else guessed.summary(student, part)
+        if guess is not None and len(guess.single) < len(part.items):
+            guess = None
         rows.append(
             (
                 f"{part.title} (3-D)" if part.items[0].row.ndim == 3 else part.title,
@@ -42,17 +46,18 @@ def card_table(board: Board, student: Entrant) -> str:
                 f"{f1(its.pooled):.3f}" if its else "",
                 f"{mean_ap(mine.pooled):.3f}",
                 f"{mean_ap(its.pooled):.3f}" if its else "",
-                _diameters(board, student, part),
+                f"{f1(guess.pooled):.3f}" if guess else "",
+                diameters_right(board, student, part),
             )
         )
     name = student.name
-    header = ("source", "images", "nuclei", f"{name} F1", "teacher F1", f"{name} AP", "teacher AP")
+    scores = (f"{name} F1", "teacher F1", f"{name} AP", "teacher AP", "F1, estimated")
+    titles = ("source", "images", "nuclei", *scores, "diameter")
     kept = [
         index
-        for index, title in enumerate((*header, "diameter"))
-        if title in header[:3] or any(row[index] for row in rows)
+        for index, title in enumerate(titles)
+        if title in titles[:3] or any(row[index] for row in rows)
     ]
-    titles = (*header, "diameter")
     return markdown([titles[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
 
@@ -92,12 +97,3 @@ def accuracy_entry(board: Board, student: Entrant) -> dict[str, Any]:
             "ap_mean": round(mean_ap(found.pooled), 4),
         }
     return entry
-
-
-def _diameters(board: Board, student: Entrant, part: Part) -> str:
-    """Return of how many images the estimated diameter is right, where it was estimated."""
-    if part.whole:
-        return ""
-    found = [board.estimated.get((student, item)) for item in part.items]
-    judged = [record.diameter_is_right for record in found if record is not None]
-    return f"{sum(map(bool, judged))} of {len(judged)}" if judged else ""

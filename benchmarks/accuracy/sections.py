@@ -101,6 +101,31 @@ def lenient(board: Board) -> str:
     return markdown(("lenient / IoU 0.5", *(one.name for one in entrants)), rows)
 
 
+def estimated(board: Board) -> str:
+    """Return F1 and mean AP of the students at estimated diameters, and how many are right."""
+    students, guessed = board.of_role("student"), replace(board, records=board.estimated)
+    rows = []
+    for part in board.parts:
+        cells = []
+        for one in students:
+            found = None if part.recall_only else guessed.summary(one, part)
+            complete = found is not None and len(found.single) == len(part.items)
+            scores = f"{f1(found.pooled):.3f} / {mean_ap(found.pooled):.3f}" if found else ""
+            cells.append(f"{scores}, {diameters_right(board, one, part)}" if complete else "")
+        if any(cells):
+            rows.append((part.title, *cells))
+    return markdown(("F1 / AP, right", *(one.name for one in students)), rows) if rows else ""
+
+
+def diameters_right(board: Board, student: Entrant, part: Part) -> str:
+    """Return of how many images the estimated diameter is right, where it was estimated."""
+    if part.whole:
+        return ""
+    found = [board.estimated.get((student, item)) for item in part.items]
+    judged = [record.diameter_is_right for record in found if record is not None]
+    return f"{sum(map(bool, judged))} of {len(judged)}" if judged else ""
+
+
 def compared(
     board: Board, pairs: Sequence[tuple[Entrant, Entrant]]
 ) -> list[tuple[Entrant, Entrant, Part, Difference]]:

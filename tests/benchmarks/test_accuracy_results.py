@@ -69,7 +69,7 @@ def board(rows) -> Board:
     items = choose_items(rows, ["dev2d", "dev3d"])
     records = {(STUDENT, item): record(item, 8) for item in items}
     records |= {(TEACHER, item): record(item, 9) for item in items[:-2]}
-    judged = {(STUDENT, item): record(item, 8, right=item is items[0]) for item in items[:2]}
+    judged = {(STUDENT, item): record(item, 5, right=item is items[0]) for item in items[:2]}
     return Board(tuple(items), (TEACHER, STUDENT), records, judged)
 
 
@@ -187,9 +187,16 @@ def test_the_card_table_says_what_is_known(board):
     lines = table.splitlines()
     assert lines[0].startswith("| source | images | nuclei | v3 F1 | teacher F1 |")
     assert lines[2].split("|")[1:6] == [" dsb2018 ", " 2 ", " 20 ", " 0.889 ", " 0.947 "]
-    assert lines[2].endswith("| 1 of 2 |")
+    assert lines[2].endswith("| 0.667 | 1 of 2 |")  # five of ten found at the estimate
+    assert lines[3].endswith("|  |  |")  # no stack was estimated
     assert lines[3].split("|")[5].strip() == ""  # the teacher lacks a stack
     assert accuracy_entry(board, STUDENT)["dev2d"]["dsb2018"]["f1"] == 0.8889
+
+
+def test_the_report_tells_what_students_do_at_estimated_diameters(board):
+    lines = sections.estimated(board).splitlines()
+    assert lines[2:] == ["| dsb2018 | 0.667 / 0.500, 1 of 2 |"]
+    assert sections.estimated(replace(board, estimated={})) == ""
 
 
 def test_a_table_takes_the_place_of_the_old_one(tmp_path):
