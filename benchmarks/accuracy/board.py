@@ -162,6 +162,11 @@ class Board:
         )
         return Summary(pool(single), single, seconds)
 
+    def complete(self, entrant: Entrant, part: Part) -> Summary | None:
+        """Sum up a model on a part; None if it lacks an image of it, or nothing but recall is told."""
+        found = None if part.recall_only else self.summary(entrant, part)
+        return found if found is not None and len(found.single) == len(part.items) else None
+
     def difference(self, first: Entrant, second: Entrant, part: Part) -> Difference | None:
         """Compare two models on the images that both have; None if there are none."""
         pairs = [

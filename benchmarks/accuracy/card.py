@@ -28,15 +28,11 @@ def card_table(board: Board, student: Entrant) -> str:
     """
     rows, guessed = [], replace(board, records=board.estimated)
     for part in [*board.parts, *moderate(board).values()]:
-        mine = board.summary(student, part)
-        if mine is None or part.recall_only or len(mine.single) < len(part.items):
+        mine = board.complete(student, part)
+        if mine is None:
             continue
-        its = board.summary(board.teacher, part) if board.teacher else None
-        if its is not None and len(its.single) < len(part.items):
-            its = None
-        guess = None if part.whole else guessed.summary(student, part)
-        if guess is not None and len(guess.single) < len(part.items):
-            guess = None
+        its = board.complete(board.teacher, part) if board.teacher else None
+        guess = None if part.whole else guessed.complete(student, part)
         rows.append(
             (
                 f"{part.title} (3-D)" if part.items[0].row.ndim == 3 else part.title,
@@ -88,8 +84,8 @@ def accuracy_entry(board: Board, student: Entrant) -> dict[str, Any]:
     """Return the student's figures as ``models/manifest.json`` has them under ``accuracy``."""
     entry: dict[str, Any] = {}
     for part in board.parts:
-        found = board.summary(student, part)
-        if found is None or part.recall_only or len(found.single) < len(part.items):
+        found = board.complete(student, part)
+        if found is None:
             continue
         entry.setdefault(part.split, {})[part.title] = {
             "f1": round(f1(found.pooled), 4),

@@ -108,10 +108,10 @@ def estimated(board: Board) -> str:
     for part in board.parts:
         cells = []
         for one in students:
-            found = None if part.recall_only else guessed.summary(one, part)
-            complete = found is not None and len(found.single) == len(part.items)
-            scores = f"{f1(found.pooled):.3f} / {mean_ap(found.pooled):.3f}" if found else ""
-            cells.append(f"{scores}, {diameters_right(board, one, part)}" if complete else "")
+            found = None if part.whole else guessed.complete(one, part)
+            right = diameters_right(board, one, part)
+            told = f"{f1(found.pooled):.3f} / {mean_ap(found.pooled):.3f}, {right}" if found else ""
+            cells.append(told)
         if any(cells):
             rows.append((part.title, *cells))
     return markdown(("F1 / AP, right", *(one.name for one in students)), rows) if rows else ""
