@@ -14,6 +14,8 @@ import click
 from fcp_runtime.cli.batch import Outcome, tabulate, write_index_page, write_summary
 from fcp_runtime.cli.common import command_line, error_text, preparing, say_error
 from fcp_runtime.cli.jobs import expand, index_pages, plan_jobs
+from fcp_runtime.errors import SettingsError
+from fcp_runtime.io.tiff_axes import named_axes
 from fcp_runtime.outputs.bundle import GraphChoice
 from fcp_runtime.settings import MODES, Options, Settings
 
@@ -55,6 +57,16 @@ def refuse_nan(
     if value is not None and math.isnan(value):
         raise click.BadParameter("nan is no number.")
     return value
+
+
+def refuse_other_axes(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> str | None:
+    """Return what names axes; wrong usage is told before the first input."""
+    try:
+        return value if value is None else named_axes(value)
+    except SettingsError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def target_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -110,7 +122,11 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
     help="Mean over mirror images, in 2-D at four scales; by default but for 3d.",
 )
 @click.option("--channel", type=int, help="Channel of a multi-channel image, from 0.")
-@click.option("--axes", help="Axes of a file that does not state them, such as ZYX or CZYX.")
+@click.option(
+    "--axes",
+    callback=refuse_other_axes,
+    help="Axes of a file that does not state them, such as ZYX or CZYX.",
+)
 @click.option("--threads", type=int, help="By default the CPUs this process may use.")
 @target_options
 @click.option(

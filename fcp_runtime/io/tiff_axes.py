@@ -102,6 +102,27 @@ def lay_out(
     return _choose_channel(letters, sizes, channel, name)
 
 
+def named_axes(axes: str) -> str:
+    """Return the axes that a user states as a list of letters, in capitals.
+
+    Raises
+    ------
+    SettingsError
+        If they are no list of axes.
+    """
+    letters = axes.strip().upper()
+    if (
+        set(letters) <= set(NAMED)
+        and len(set(letters)) == len(letters)
+        and {"Y", "X"} <= set(letters)
+    ):
+        return letters
+    raise SettingsError(
+        f"axes must be different letters of {NAMED}, Y and X among them, for example ZYX; "
+        f"not {letters!r}"
+    )
+
+
 def squeeze(letters: str, sizes: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
     """Drop the axes of length 1, but Y and X."""
     kept = [
@@ -116,13 +137,7 @@ def _stated(
     axes: str, stored: str, shape: tuple[int, ...], name: str
 ) -> tuple[str, tuple[int, ...]]:
     """Apply the axes that the user states."""
-    axes = axes.strip().upper()
-    good = set(axes) <= set(NAMED) and len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes)
-    if not good:
-        raise SettingsError(
-            f"axes must be different letters of {NAMED}, Y and X among them, for example ZYX; "
-            f"not {axes!r}"
-        )
+    axes = named_axes(axes)
     sizes = squeeze(stored, shape)[1]
     for candidate in (sizes, shape):
         if len(candidate) == len(axes) and squeeze(axes, candidate)[1] == sizes:
