@@ -20,9 +20,9 @@ from fcp_export.data.patches import (
     coarsen,
     cut,
     degrade,
+    dim,
     gaussian_blur,
     haze,
-    shade,
 )
 from fcp_export.data.slices import SliceSet
 
@@ -66,7 +66,9 @@ def test_flows_still_point_to_the_centre_of_a_moved_disc(seed):
 @pytest.mark.parametrize("blur", [0.0, 0.1, 0.3])
 def test_a_patch_may_be_blurred_little_or_not_at_all(blur):
     image, how = torch.rand(1, 32, 32), replace(Augmentation(), blur=blur)
-    assert all(degrade(image, np.random.default_rng(s), how).isfinite().all() for s in range(20))
+    for seed in range(20):
+        found = degrade(image, image[0] > 0.8, np.random.default_rng(seed), how)
+        assert found.isfinite().all()
 
 
 def twin_coordinates(rng, shape, edge, zoom):
@@ -129,14 +131,14 @@ def test_noise_leaves_maps_alone_and_changes_the_image():
 
 def test_plain_patches_are_not_degraded():
     image = torch.rand(1, 32, 32)
-    assert degrade(image, np.random.default_rng(0), PLAIN) is image
+    assert degrade(image, image[0] > 0.5, np.random.default_rng(0), PLAIN) is image
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_degrading_keeps_numbers_finite_and_structure_visible(seed):
     image, _ = disc()
     image = image[None, 20:116, 40:136] - 0.1  # background below zero, as percentiles leave it
-    found = degrade(image, np.random.default_rng(seed), Augmentation())
+    found = degrade(image, image[0] > 0, np.random.default_rng(seed), Augmentation())
     assert found.shape == image.shape
     assert found.dtype == torch.float32
     assert np.corrcoef(found.ravel(), image.ravel())[0, 1] > 0.7
@@ -188,13 +190,32 @@ def test_chances_follow_roots_of_pixels_and_of_sources():
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_shade_darkens_some_places_and_changes_slowly(seed):
-    found = shade(192, np.random.default_rng(seed), 4.0).numpy()
-    assert found.shape == (192, 192)
-    assert 0.25 <= found.min() < 0.5
-    assert 0.7 < found.max() <= 1
-    steps = [np.abs(np.diff(np.log(found), axis=axis)).max() for axis in (0, 1)]
-    assert max(steps) < math.log(4) / 8
+def test_dimming_scales_each_nucleus_alone_and_leaves_the_background(seed):
+    rows, cols = np.indices((120, 120))
+    truth = np.zeros((120, 120), int)
+    for index, (y, x) in enumerate([(25, 25), (25, 90), (85, 60)], start=1):
+        truth[np.hypot(rows - y, cols - x) < 13] = index
+    rng = np.random.default_rng(7)
+    texture = rng.uniform(0.5, 1.0, truth.shape).astype(np.float32)
+    image = torch.from_numpy(np.where(truth, texture, np.float32(0.1)))[None]
+    found = dim(image, torch.from_numpy(truth > 0), np.random.default_rng(seed), 5.0)[0].numpy()
+    far = ndimage.distance_transform_edt(truth == 0) > 6
+    np.testing.assert_allclose(found[far], 0.1, atol=1e-6)
+    factors = []
+    for index in (1, 2, 3):
+        gain = ((found - 0.1) / (texture - 0.1))[truth == index]
+        factors.append(gain.mean())
+        np.testing.assert_allclose(gain, gain.mean(), rtol=0.05)
+    assert all(0.19 < factor <= 1 for factor in factors)
+    assert max(factors) > 1.05 * min(factors)
+
+
+@pytest.mark.parametrize("pixels", [np.zeros, np.ones])
+def test_dimming_takes_a_patch_of_background_or_of_nucleus_alone(pixels):
+    nuclei = torch.from_numpy(pixels((40, 40), bool))
+    image = torch.full((1, 40, 40), 0.4)
+    found = dim(image, nuclei, np.random.default_rng(0), 5.0)
+    np.testing.assert_allclose(found, image, atol=1e-6)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
