@@ -47,7 +47,7 @@ CHOICES: dict[str, Callable[[DistillSettings], DistillSettings]] = {
     "labels alone": lambda one: replace(one, data=replace(one.data, label_share=1.0)),
     "no phantoms": lambda one: replace(one, data=replace(one.data, phantoms=0)),
     "patches only turned and mirrored": lambda one: replace(one, augmentation=PLAIN),
-    "no dim nuclei": lambda one: replace(one, augmentation=replace(one.augmentation, dim=1.0)),
+    "dim nuclei": lambda one: replace(one, augmentation=replace(one.augmentation, dim=6.0)),
     "no haze": lambda one: replace(one, augmentation=replace(one.augmentation, haze=0.0)),
     "constant learning rate": lambda one: replace(one, schedule="constant"),
     "last weights, not their average": lambda one: replace(one, average=0.0),

@@ -42,6 +42,13 @@ main.add_command(crossval)
     type=shared.POSITIVE,
     help="Of nuclei as the network sees them, pixels; that of --init, else the teacher's.",
 )
+@click.option(
+    "--dim",
+    type=click.FloatRange(1),
+    default=1.0,
+    show_default=True,
+    help="Nuclei of 2-D images are made up to so many times fainter than others.",
+)
 @shared.options(shared.TARGET, shared.LABEL_SHARE, *shared.COURSE, *shared.DATA)
 @shared.options(shared.THREADS, shared.SEED, shared.RESUME)
 @command_line("fcp-distill")
@@ -53,6 +60,7 @@ def student(
     cache: Path | None,
     init: Path | None,
     diameter: float | None,
+    dim: float,
     label_share: float,
     threads: int | None,
     resume: bool,
@@ -60,6 +68,7 @@ def student(
 ) -> None:
     """Distil a student from a teacher on the train rows of a manifest."""
     shared.start(student, threads)
+    from fcp_export.data.patches import Augmentation
     from fcp_export.distill.settings import DistillSettings
     from fcp_export.distill.walk import distil, usual_diameter
 
@@ -70,7 +79,13 @@ def student(
     )
     run = distil(
         output,
-        DistillSettings(student, init=init.name if init else "", data=data, **options),
+        DistillSettings(
+            student,
+            init=init.name if init else "",
+            augmentation=Augmentation(dim=dim),
+            data=data,
+            **options,
+        ),
         manifest,
         teacher,
         init=init,

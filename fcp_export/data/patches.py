@@ -41,7 +41,7 @@ class Augmentation:
         Intensities between ``1 / gain`` and ``gain`` times and up to 0.1 more or less, whatever
         the gain; to the power ``1 / gamma`` to ``gamma``.
     dim : float
-        Nuclei of a patch are up to so many times dimmer than others.
+        Nuclei of an image by itself are up to so many times dimmer than others.
     haze : float
         Most that light from outside the plane adds, in units of the normalised image.
     axial : float
@@ -53,14 +53,12 @@ class Augmentation:
     noise: float = 0.12
     gain: float = 1.5
     gamma: float = 1.5
-    dim: float = 6.0
+    dim: float = 1.0
     haze: float = 0.6
     axial: float = 4.0
 
 
-PLAIN = Augmentation(
-    scale=1.0, blur=0.0, noise=0.0, gain=1.0, gamma=1.0, dim=1.0, haze=0.0, axial=1.0
-)
+PLAIN = Augmentation(scale=1.0, blur=0.0, noise=0.0, gain=1.0, gamma=1.0, haze=0.0, axial=1.0)
 """No augmentation but flips and rotations: for validation."""
 
 
@@ -133,7 +131,11 @@ class Sampler:
             if (patch[1][2] * patch[2][0] > 0).any():
                 break
         image, maps, inside = patch
-        return degrade(image, maps[2] > 0, rng, self.augmentation), maps, inside
+        # not in stacks, where what is faint beside bright nuclei is light from other planes
+        alone = len(item.slices.images) == 1
+        if alone and self.augmentation.dim > 1 and rng.random() < 0.4:
+            image = dim(image, maps[2] > 0, rng, self.augmentation.dim)
+        return degrade(image, rng, self.augmentation), maps, inside
 
 
 def chances(taught: Sequence[Taught]) -> NDArray[np.float64]:
@@ -220,12 +222,10 @@ def _window(
     return bounds[0], bounds[1], bounds[2], bounds[3]
 
 
-def degrade(image: Tensor, nuclei: Tensor, rng: np.random.Generator, how: Augmentation) -> Tensor:
-    """Change how a patch (1, P, P) with ``nuclei`` (bool, P, P) looks; the maps stay."""
+def degrade(image: Tensor, rng: np.random.Generator, how: Augmentation) -> Tensor:
+    """Change gain, gamma, haze, blur and noise of a patch (1, P, P); the maps stay."""
     if how == PLAIN:
         return image
-    if rng.random() < 0.4:
-        image = dim(image, nuclei, rng, how.dim)
     if rng.random() < 0.3:
         image = image + haze(image, rng, how.haze)
     if rng.random() < 0.5:
@@ -247,9 +247,9 @@ def degrade(image: Tensor, nuclei: Tensor, rng: np.random.Generator, how: Augmen
 
 
 def dim(image: Tensor, nuclei: Tensor, rng: np.random.Generator, most: float) -> Tensor:
-    """Make nuclei of a patch (1, P, P) unlike in brightness, down to ``1 / most`` of what they are.
+    """Make nuclei (bool, P, P) of a patch (1, P, P) as faint as ``1 / most`` of what they are.
 
-    Cells express or take up unlike amounts of a dye; faint nuclei beside bright ones are nuclei, too.
+    Cells take up unlike amounts of a dye, and faint nuclei beside bright ones are nuclei, too.
     Nuclei that touch stay together, the background stays, and there is no new edge.
     """
     pieces, count = ndimage.label(nuclei.numpy())

@@ -161,6 +161,15 @@ def test_a_specialist_starts_from_a_student(manifest, tmp_path):
     assert "not a checkpoint of the v1 network" in wrong.stderr
 
 
+def test_dim_nuclei_are_a_choice_of_the_run(manifest, tmp_path):
+    assert distil(manifest, tmp_path / "run", "--dim", "6").exit_code == 0
+    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
+    assert settings["augmentation"]["dim"] == 6
+    brighter = distil(manifest, tmp_path / "other", "--dim", "0.5")
+    assert brighter.exit_code == 2
+    assert "--dim" in brighter.stderr
+
+
 def test_phantoms_are_a_source_beside_the_rows(manifest, tmp_path, monkeypatch):
     monkeypatch.setattr("fcp_export.data.phantoms.make_phantom", _small_phantom)
     done = distil(manifest, tmp_path / "two", "--phantoms", "2", "--validation", "0.99")

@@ -67,7 +67,7 @@ def test_flows_still_point_to_the_centre_of_a_moved_disc(seed):
 def test_a_patch_may_be_blurred_little_or_not_at_all(blur):
     image, how = torch.rand(1, 32, 32), replace(Augmentation(), blur=blur)
     for seed in range(20):
-        found = degrade(image, image[0] > 0.8, np.random.default_rng(seed), how)
+        found = degrade(image, np.random.default_rng(seed), how)
         assert found.isfinite().all()
 
 
@@ -131,14 +131,14 @@ def test_noise_leaves_maps_alone_and_changes_the_image():
 
 def test_plain_patches_are_not_degraded():
     image = torch.rand(1, 32, 32)
-    assert degrade(image, image[0] > 0.5, np.random.default_rng(0), PLAIN) is image
+    assert degrade(image, np.random.default_rng(0), PLAIN) is image
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_degrading_keeps_numbers_finite_and_structure_visible(seed):
     image, _ = disc()
     image = image[None, 20:116, 40:136] - 0.1  # background below zero, as percentiles leave it
-    found = degrade(image, image[0] > 0, np.random.default_rng(seed), Augmentation())
+    found = degrade(image, np.random.default_rng(seed), Augmentation())
     assert found.shape == image.shape
     assert found.dtype == torch.float32
     assert np.corrcoef(found.ravel(), image.ravel())[0, 1] > 0.7
@@ -271,6 +271,22 @@ def test_coarsening_takes_detail_along_rows_only(seed):
         assert np.abs(np.diff(found, axis=0)).mean() < np.abs(np.diff(along, axis=0)).mean()
         if spacing > 2:
             assert found.std() < 0.9 * along.std()
+
+
+def test_nuclei_of_images_by_themselves_are_dimmed_and_those_of_stacks_are_not(monkeypatch):
+    seen = []
+    monkeypatch.setattr(patches, "dim", lambda image, *_: seen.append(1) or image)
+    image = taught(*disc())
+    twice = replace(image.slices, images=image.slices.images.repeat(2, 0))
+    stack = Taught(twice, image.maps.repeat(2, 0))
+    for item, how, wanted in (
+        (image, Augmentation(dim=6.0), True),
+        (image, Augmentation(), False),
+        (stack, Augmentation(dim=6.0), False),
+    ):
+        seen.clear()
+        Sampler([item], how, 30).batch(np.random.default_rng(0))
+        assert bool(seen) == wanted
 
 
 def test_only_slices_along_z_are_coarsened(monkeypatch):
