@@ -132,8 +132,8 @@ class Sampler:
                 break
         image, maps, inside = patch
         # not in stacks, where what is faint beside bright nuclei is light from other planes
-        alone = len(item.slices.images) == 1
-        if alone and self.augmentation.dim > 1 and rng.random() < 0.4:
+        dimmed = self.augmentation.dim > 1 and not item.slices.stack
+        if dimmed and rng.random() < 0.4:
             image = dim(image, maps[2] > 0, rng, self.augmentation.dim)
         return degrade(image, rng, self.augmentation), maps, inside
 

@@ -54,6 +54,8 @@ class SliceSet:
         True objects, where the row has them.
     view : {"XY", "ZY", "ZX"}
         Rows of the latter two lie along z, where a microscope sees less.
+    stack : bool
+        Whether the image has several planes, however many slices there are here.
     """
 
     name: str
@@ -62,6 +64,7 @@ class SliceSet:
     images: NDArray[np.float16]
     labels: NDArray[np.int32] | None = None
     view: str = "XY"
+    stack: bool = False
 
 
 def slice_sets(row: Row, diam_mean: float, *, step: int, diameter: float | None) -> list[SliceSet]:
@@ -161,9 +164,10 @@ def cut_slices(
     if levels is None:
         return []
     stack = (pixels.astype(np.float32) - levels.low) / (levels.high - levels.low)
+    head = replace(head, stack=len(stack) > 1)
     truth = None if truth is None else truth.reshape(stack.shape)
     sets = []
-    for view, axes in VIEWS.items() if len(stack) > 1 else [("XY", VIEWS["XY"])]:
+    for view, axes in VIEWS.items() if head.stack else [("XY", VIEWS["XY"])]:
         planes = stack.transpose(axes)[::step]
         row_scale = scale if view == "XY" else scale * anisotropy
         images = resample(planes, row_scale, scale)

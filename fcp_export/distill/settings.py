@@ -78,6 +78,7 @@ class DistillSettings:
         require(self, "validate_every", "1 or more", self.validate_every >= 1)
         require(self, "patience", "0 or more", self.patience >= 0)
         require(self, "seed", "0 or more", self.seed >= 0)
+        require(self.augmentation, "dim", "1 or more", 1 <= self.augmentation.dim < math.inf)
 
     @property
     def steps(self) -> int:

@@ -165,9 +165,14 @@ def test_dim_nuclei_are_a_choice_of_the_run(manifest, tmp_path):
     assert distil(manifest, tmp_path / "run", "--dim", "6").exit_code == 0
     settings = json.loads((tmp_path / "run" / "settings.json").read_text())
     assert settings["augmentation"]["dim"] == 6
-    brighter = distil(manifest, tmp_path / "other", "--dim", "0.5")
-    assert brighter.exit_code == 2
-    assert "--dim" in brighter.stderr
+
+
+@pytest.mark.parametrize("value", ["0.5", "nan", "inf"])
+def test_nuclei_can_be_dimmed_by_no_impossible_factor(manifest, tmp_path, value):
+    refused = distil(manifest, tmp_path / "run", "--dim", value)
+    assert refused.exit_code == 2
+    assert "dim" in refused.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_phantoms_are_a_source_beside_the_rows(manifest, tmp_path, monkeypatch):

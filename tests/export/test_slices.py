@@ -68,6 +68,7 @@ def test_an_image_gives_one_slice_at_the_scale_of_its_diameter(tmp_path):
     labels[10:30, 20:50] = 7
     row = write_row(tmp_path, pixels, labels, diameter_px=34.0)
     (slices,) = slice_sets(row, 17.0, step=2, diameter=None)
+    assert not slices.stack
     assert slices.images.shape == slices.labels.shape == (1, 30, 40)
     assert (slices.labels[0, 5:15, 10:25] == 7).all()
     assert (slices.labels > 0).sum() == 150
@@ -81,6 +82,7 @@ def test_a_stack_gives_three_views_resampled_to_isotropy(tmp_path):
     labels = np.arange(12, dtype=np.uint16)[:, None, None] + np.zeros((12, 40, 60), np.uint16)
     row = write_row(tmp_path, pixels, labels, voxel_um=(2.0, 1.0, 1.0))
     sets = {s.name.rsplit("/")[-1]: s for s in slice_sets(row, 17.0, step=1, diameter=None)}
+    assert all(s.stack for s in sets.values())
     assert {view: s.images.shape for view, s in sets.items()} == {
         "ZY": (60, 24, 40),
         "ZX": (40, 24, 60),
