@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -70,9 +71,13 @@ def from_array(
     Raises
     ------
     InputError
-        If the array has other than two or three axes, an empty axis, pixels that are not real
-        numbers, or NaN or infinite pixels.
+        If it is the path of a file, has other than two or three axes, an empty axis, pixels that
+        are not real numbers, or NaN or infinite pixels.
     """
+    if isinstance(array, str | os.PathLike):
+        raise InputError(
+            f"{os.fspath(array)}: a path, not pixels; read it first: fcp_runtime.read_volume(path)"
+        )
     try:
         source = np.asarray(array)
     except ValueError as error:

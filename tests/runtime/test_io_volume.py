@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
@@ -111,6 +112,12 @@ def test_what_is_no_image_is_refused_with_its_name(array, says):
     assert message.startswith("my scan: ")
     assert says in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("path", ["scan.tif", Path("scan.tif")])
+def test_a_path_in_place_of_pixels_is_told_how_to_be_read(path):
+    with pytest.raises(InputError, match=r"^scan.tif: .*read_volume"):
+        from_array(path)
 
 
 def test_a_ragged_list_is_refused():
