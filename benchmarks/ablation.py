@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from fcp_runtime.evaluate.manifest import Row
     from fcp_runtime.evaluate.metrics import Scores
-    from fcp_runtime.workers import Progress
+    from fcp_runtime.machine.workers import Progress
 
 NAME = "ablation"
 ALL = "all of it"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fcp_runtime.errors import MissingExtraError
 from fcp_runtime.io.atomic import replacing
-from fcp_runtime.system import usable_cpus
+from fcp_runtime.machine.system import usable_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

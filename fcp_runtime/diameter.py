@@ -15,19 +15,19 @@ import numpy as np
 
 from fcp_runtime.errors import FcpWarning
 from fcp_runtime.masks.reconstruct import masks_from_fields
+from fcp_runtime.resolve import MIN_SIZE
 from fcp_runtime.sampling.sweep import compute_fields
 from fcp_runtime.sampling.views import VIEW_2D
-from fcp_runtime.settle import MIN_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from fcp_runtime.machine.workers import Workers
     from fcp_runtime.network.session import Network
     from fcp_runtime.sampling.normalize import Intensity
     from fcp_runtime.settings import Settings
-    from fcp_runtime.workers import Workers
 
 PYRAMID = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Diameters that are tried, as multiples of the network's own."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from fcp_runtime.fields import Fields
+from fcp_runtime.resolve import known, resolve_settings
 from fcp_runtime.sampling.plan import plan
 from fcp_runtime.sampling.views import views_of
-from fcp_runtime.settle import known, settle
 
 if TYPE_CHECKING:
-    from fcp_runtime.io.volume import Volume
+    from fcp_runtime.io.image import Volume
     from fcp_runtime.sampling.plan import ViewPlan
     from fcp_runtime.segmenter import Segmenter
     from fcp_runtime.settings import Options, Settings
@@ -113,7 +113,7 @@ def forecast(volume: Volume, segmenter: Segmenter, **options: Unpack[Options]) -
     ValueError
         If no diameter is stated.
     """
-    settings = settle(volume, segmenter.model, segmenter.network.info, options)
+    settings = resolve_settings(volume, segmenter.model, segmenter.network.info, options)
     if settings.diameter is None:
         raise ValueError("the diameter must be known")
     z, y, x = (1, *volume.pixels.shape)[-3:]

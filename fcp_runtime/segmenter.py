@@ -13,16 +13,16 @@ import numpy as np
 from fcp_runtime.diameter import estimate_diameter
 from fcp_runtime.errors import FcpWarning, InputError
 from fcp_runtime.fields import Fields
-from fcp_runtime.io.volume import Volume, from_array
+from fcp_runtime.io.image import Volume, from_array
+from fcp_runtime.machine.workers import Progress, Workers, silent
 from fcp_runtime.masks.reconstruct import Followed, finish, follow
 from fcp_runtime.network.registry import load_model
 from fcp_runtime.network.session import Network
+from fcp_runtime.resolve import known, resolve_settings, resolve_size_limits
 from fcp_runtime.sampling.normalize import Intensity, measure_intensity
 from fcp_runtime.sampling.sweep import compute_fields
 from fcp_runtime.sampling.views import views_of
 from fcp_runtime.segmentation import Prediction, Segmentation
-from fcp_runtime.settle import known, settle, with_limits
-from fcp_runtime.workers import Progress, Workers, silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,7 +121,7 @@ class Segmenter:
         if all(found is None for found in intensities):
             _warn_of_no_signal(volume, settings)
             diameter = settings.diameter or self.network.diam_mean
-            limits = with_limits(replace(settings, diameter=diameter), 1.0)
+            limits = resolve_size_limits(replace(settings, diameter=diameter), 1.0)
             settings = replace(limits, diameter=settings.diameter)
             return Prediction(None, settings, timings, volume.pixels.shape)
         if settings.diameter is None:
@@ -131,7 +131,7 @@ class Segmenter:
                 )
             settings = replace(settings, diameter=diameter)
         scale = self.network.diam_mean / known(settings.diameter)
-        settings = with_limits(settings, scale)
+        settings = resolve_size_limits(settings, scale)
         with _timed(timings, "network"):
             fields = self._fields(stack, scale, intensities, settings, progress or silent)
         return Prediction(fields, settings, timings, volume.pixels.shape)
@@ -154,7 +154,7 @@ class Segmenter:
     ) -> tuple[Volume, NDArray[Any], Settings, list[Intensity | None]]:
         """Return the image, the same as a stack, settings with mode and anisotropy, intensities."""
         volume = image if isinstance(image, Volume) else from_array(image)
-        settings = settle(volume, self.model, self.network.info, options)
+        settings = resolve_settings(volume, self.model, self.network.info, options)
         stack = volume.pixels if volume.pixels.ndim == 3 else volume.pixels[np.newaxis]
         with _timed(timings, "intensity"):
             intensities = _intensities(stack, settings, self.workers)

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from benchmarks.accuracy.images import Item
     from benchmarks.accuracy.store import Rule, Store
     from fcp_runtime.evaluate.runner import Outcome
-    from fcp_runtime.workers import Progress
+    from fcp_runtime.machine.workers import Progress
 
 ROOMS = ("sampling", "network", "masks")
 FILES = (
     "segmenter.py",
-    "settle.py",
+    "resolve.py",
     "settings.py",
     "fields.py",
     "diameter.py",

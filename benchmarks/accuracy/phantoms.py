@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from fcp_runtime.io.atomic import replacing
 from fcp_runtime.io.tiff import write_labels
 from fcp_runtime.phantom import organoid
-from fcp_runtime.phantom_optics import Microscope
-from fcp_runtime.phantom_tissue import FORMS
+from fcp_runtime.phantom.optics import Microscope
+from fcp_runtime.phantom.tissue import FORMS
 
 if TYPE_CHECKING:
-    from fcp_runtime.phantom_tissue import Phenotype
+    from fcp_runtime.phantom.tissue import Phenotype
 
 SPLIT = "phantoms"
 DIAMETER = 20.0

@@ -15,8 +15,8 @@ from benchmarks.speed.presets import PRESETS, SECTIONS
 from benchmarks.speed.report import write_report
 from benchmarks.speed.store import Store
 from benchmarks.speed.workshop import ROOT, FailedMeasurementError, Workshop
+from fcp_runtime.machine.system import usable_cpus
 from fcp_runtime.network.registry import list_models
-from fcp_runtime.system import usable_cpus
 
 if TYPE_CHECKING:
     from benchmarks.speed.store import Measurement

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fcp_runtime.phantom_tissue import Phenotype
+    from fcp_runtime.phantom.tissue import Phenotype
 
 DIAMETER = 25.0
 """Mean diameter of the nuclei, pixels: that of the thesis's stack."""

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fcp_runtime.kernels import kernel
-from fcp_runtime.workers import Workers
+from fcp_runtime.machine.kernels import kernel
+from fcp_runtime.machine.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

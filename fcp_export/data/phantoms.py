@@ -12,8 +12,8 @@ import numpy as np
 
 from fcp_export.data.slices import NOTHING, PHANTOM, SliceSet, cut_slices
 from fcp_runtime.phantom import organoid
-from fcp_runtime.phantom_optics import Microscope
-from fcp_runtime.phantom_tissue import FORMS
+from fcp_runtime.phantom.optics import Microscope
+from fcp_runtime.phantom.tissue import FORMS
 
 if TYPE_CHECKING:
     from fcp_runtime.phantom import Phantom

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from fcp_export.data.slices import SliceSet
     from fcp_runtime.evaluate.manifest import Row
-    from fcp_runtime.workers import Progress
+    from fcp_runtime.machine.workers import Progress
 
 
 @dataclass(frozen=True)

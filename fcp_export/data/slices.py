@@ -17,9 +17,9 @@ from torch.nn.functional import interpolate
 
 from fcp_runtime.errors import FcpWarning, InputError
 from fcp_runtime.evaluate.manifest import group_of
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.sampling.normalize import measure_intensity
 from fcp_runtime.settings import Settings
-from fcp_runtime.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fcp_runtime.evaluate.manifest import Row
-    from fcp_runtime.io.volume import Volume
+    from fcp_runtime.io.image import Volume
 
 NOTHING = np.zeros((0, 0, 0), np.float16)
 PHANTOM = "phantom"

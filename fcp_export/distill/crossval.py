@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fcp_export.distill.settings import DistillSettings
-    from fcp_runtime.workers import Progress
+    from fcp_runtime.machine.workers import Progress
 
 
 @dataclass(frozen=True)

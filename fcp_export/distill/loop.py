@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from fcp_export.architectures.networks import CellposeNet
     from fcp_export.data.patches import Batch, Sampler
     from fcp_export.distill.settings import DistillSettings
-    from fcp_runtime.workers import Progress
+    from fcp_runtime.machine.workers import Progress
 
 VALIDATION_BATCHES = 16
 TEACHER = "cellpose"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fcp_export.data.rows import DataSettings
     from fcp_export.distill.settings import DistillSettings
     from fcp_runtime.evaluate.manifest import Row
-    from fcp_runtime.workers import Progress
+    from fcp_runtime.machine.workers import Progress
 
 VALIDATION_BATCH = 8
 """Patches of a validation batch, whatever the batch size of training: scores stay comparable."""

@@ -22,13 +22,13 @@ from fcp_runtime.errors import (
     OutputError,
     SettingsError,
 )
-from fcp_runtime.workers import silent
+from fcp_runtime.machine.workers import silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from fcp_runtime.workers import Progress
+    from fcp_runtime.machine.workers import Progress
 
 DEBUG = "fcp_runtime.debug"
 """Where click's context keeps whether tracebacks are shown."""

@@ -171,7 +171,7 @@ def place(path: Path, image: Path, ending: str, *, several: bool) -> Path:
 
 def holds_settings(path: Path) -> bool:
     """Return whether a TIFF is a result of ours: it says with which settings it was made."""
-    from fcp_runtime.io.tiff_file import stored_image
+    from fcp_runtime.io.tiff.file import stored_image
 
     try:
         with stored_image(path, str(path)) as stored:

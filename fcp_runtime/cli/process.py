@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fcp_runtime.cli.jobs import Job
-    from fcp_runtime.io.volume import Volume
+    from fcp_runtime.io.image import Volume
+    from fcp_runtime.machine.workers import Progress
     from fcp_runtime.outputs.bundle import GraphChoice
     from fcp_runtime.segmenter import Segmenter
     from fcp_runtime.settings import Options
-    from fcp_runtime.workers import Progress
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Task:
 def process(job: Job, task: Task) -> dict[str, Any]:
     """Read, segment and write one image; return the summary."""
     from fcp_runtime.io.tiff import write_labels
-    from fcp_runtime.system import peak_memory
+    from fcp_runtime.machine.system import peak_memory
 
     progress = tqdm_progress()
     workers = task.segmenter.workers
@@ -139,7 +139,7 @@ def load(job: Job, task: Task, progress: Progress) -> Volume:
 
 def demo_volume() -> Volume:
     """Make the synthetic organoid."""
-    from fcp_runtime.io.volume import Volume
+    from fcp_runtime.io.image import Volume
     from fcp_runtime.phantom import demo
 
     phantom = demo()
@@ -150,7 +150,7 @@ def load_others(job: Job, task: Task) -> dict[str, NDArray[Any]]:
     """Read the channels beside that of the nuclei; the demo has none."""
     if task.demo:
         return {}
-    from fcp_runtime.io.tiff_channels import read_other_channels
+    from fcp_runtime.io.tiff.channels import read_other_channels
 
     workers = task.segmenter.workers
     return read_other_channels(job.image, channel=task.channel, axes=task.axes, workers=workers)

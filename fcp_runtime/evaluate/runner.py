@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fcp_runtime.evaluate.manifest import Row
-    from fcp_runtime.io.volume import Volume
+    from fcp_runtime.io.image import Volume
     from fcp_runtime.segmentation import Segmentation
 
 FRAGMENT_VOXELS = {"bbbc050": 200}

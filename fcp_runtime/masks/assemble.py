@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fcp_runtime.fields import FLOW_SCALE
-from fcp_runtime.kernels import kernel
-from fcp_runtime.workers import Workers, ranges
+from fcp_runtime.machine.kernels import kernel
+from fcp_runtime.machine.workers import Workers, ranges
 
 if TYPE_CHECKING:
     from typing import Any

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fcp_runtime.fields import FLOW_SCALE, Fields
-from fcp_runtime.kernels import kernel
+from fcp_runtime.machine.kernels import kernel
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.masks.objects import measure
-from fcp_runtime.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.fields import FLOW_SCALE, LOGIT_SCALE, Fields
-from fcp_runtime.kernels import kernel
+from fcp_runtime.machine.kernels import kernel
+from fcp_runtime.machine.workers import Progress, Workers, silent
 from fcp_runtime.masks.integrate import (
     SLAB,
     TOLERANCE,
     Endpoints,
     bricks,
+    converge,
     edges,
     flow_lengths,
     geometry,
     linear,
-    settle,
 )
-from fcp_runtime.workers import Progress, Workers, silent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -180,7 +180,7 @@ def _ends(
 
     def part(start: int) -> NDArray[np.int64]:
         voxel = np.stack(np.unravel_index(points[start : start + SLAB], fields.shape))
-        ends = settle(voxel.astype(np.int32), field, axes, scale, niter, TOLERANCE)
+        ends = converge(voxel.astype(np.int32), field, axes, scale, niter, TOLERANCE)
         return linear(ends, fields.shape).astype(np.int64)
 
     parts = workers.map(part, range(0, points.size, SLAB))

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.fields import FLOW_SCALE, LOGIT_SCALE, Fields
-from fcp_runtime.kernels import kernel
-from fcp_runtime.workers import Progress, Workers, silent
+from fcp_runtime.machine.kernels import kernel
+from fcp_runtime.machine.workers import Progress, Workers, silent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -114,7 +114,7 @@ def follow_flows(
         flow_lengths(fields.flow, logit, cut, edges(brick, fields.shape), length[start:stop])
         for first in range(0, stop - start, SLAB):
             slab = slice(first, min(first + SLAB, stop - start))
-            end = settle(voxel[:, slab], field, axes, scale, niter, tolerance)
+            end = converge(voxel[:, slab], field, axes, scale, niter, tolerance)
             target[start:stop][slab] = linear(end, fields.shape)
 
     workers.map(
@@ -140,7 +140,7 @@ def linear(voxel: NDArray[np.int32], shape: tuple[int, int, int]) -> NDArray[Any
     return np.asarray((z * shape[1] + y) * shape[2] + x)
 
 
-def settle(
+def converge(
     voxel: NDArray[np.int32],
     field: tuple[NDArray[np.int8], NDArray[np.int16], int],
     axes: NDArray[np.int64],

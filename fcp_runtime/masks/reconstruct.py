@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fcp_runtime.machine.workers import Progress, Workers, silent
 from fcp_runtime.masks.assemble import assemble
 from fcp_runtime.masks.clean import fill_holes, remove_bad_flow, renumber
 from fcp_runtime.masks.hops import Hops, find_hops
 from fcp_runtime.masks.integrate import follow_flows
 from fcp_runtime.masks.resize import Factors, enlarge, factors_of, reduce_fields
 from fcp_runtime.masks.stitch import stitch
-from fcp_runtime.workers import Progress, Workers, silent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

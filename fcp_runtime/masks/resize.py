@@ -14,7 +14,7 @@ from fcp_runtime.fields import Fields
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fcp_runtime.workers import Workers
+    from fcp_runtime.machine.workers import Workers
 
 Factors = tuple[int, int, int]
 """How many voxels become one along z, y, x."""

@@ -11,7 +11,7 @@ from fcp_runtime.masks.objects import measure, translate
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fcp_runtime.workers import Workers
+    from fcp_runtime.machine.workers import Workers
 
 
 def stitch(labels: NDArray[np.int32], threshold: float, workers: Workers) -> None:

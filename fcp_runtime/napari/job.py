@@ -13,7 +13,7 @@ from fcp_runtime.errors import FcpError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fcp_runtime.workers import Progress
+    from fcp_runtime.machine.workers import Progress
 
 
 class Stopped(Exception):  # noqa: N818 (it is no error)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.errors import InputError
-from fcp_runtime.io.volume import Volume, from_array
+from fcp_runtime.io.image import Volume, from_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

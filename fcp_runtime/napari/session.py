@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from fcp_runtime.errors import SettingsError
+from fcp_runtime.machine.workers import Progress, Workers, silent
 from fcp_runtime.outputs.measurements import measure
+from fcp_runtime.resolve import known, resolve_size_limits
 from fcp_runtime.segmentation import Prediction, Segmentation
 from fcp_runtime.segmenter import Segmenter, finish_masks, follow_fields
 from fcp_runtime.settings import Settings
-from fcp_runtime.settle import known, with_limits
-from fcp_runtime.workers import Progress, Workers, silent
 
 if TYPE_CHECKING:
     from fcp_runtime.fields import Fields
-    from fcp_runtime.io.volume import Volume
+    from fcp_runtime.io.image import Volume
     from fcp_runtime.masks.reconstruct import Followed
     from fcp_runtime.outputs.table import Table
     from fcp_runtime.settings import Options
@@ -113,7 +113,7 @@ class Session:
         settings = replace(found.settings, **asdict(thresholds))
         if found.fields is None:
             return Segmentation(np.zeros(found.shape, np.uint16), settings, found.timings)
-        settings = with_limits(
+        settings = resolve_size_limits(
             settings, self._segmenter.network.diam_mean / known(settings.diameter)
         )
         workers = self._segmenter.workers

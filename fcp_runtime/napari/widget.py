@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     import napari
 
+    from fcp_runtime.machine.workers import Progress
     from fcp_runtime.segmentation import Segmentation
-    from fcp_runtime.workers import Progress
 
     Tell = Callable[[Any], None]
 

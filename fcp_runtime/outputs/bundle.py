@@ -15,11 +15,11 @@ from fcp_runtime.outputs.table import check_table_path, write_table
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fcp_runtime.io.volume import Volume
+    from fcp_runtime.io.image import Volume
+    from fcp_runtime.machine.workers import Workers
     from fcp_runtime.outputs.graph import Graph, Method
     from fcp_runtime.outputs.table import Table
     from fcp_runtime.segmentation import Segmentation
-    from fcp_runtime.workers import Workers
 
 ENDINGS = {
     "preview": "_preview.png",

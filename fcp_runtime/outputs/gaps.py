@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fcp_runtime.kernels import kernel
+from fcp_runtime.machine.kernels import kernel
+from fcp_runtime.machine.workers import Workers, ranges
 from fcp_runtime.outputs.voxel_sums import VoxelSums, as_labels, count_voxels
-from fcp_runtime.workers import Workers, ranges
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fcp_runtime.machine.workers import Workers
     from fcp_runtime.outputs.table import Table
-    from fcp_runtime.workers import Workers
 
 Method = Literal["touching", "delaunay", "nearest"]
 METHODS: tuple[Method, ...] = get_args(Method)

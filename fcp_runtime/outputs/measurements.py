@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.errors import InputError
+from fcp_runtime.machine.workers import Workers, ranges
 from fcp_runtime.outputs.spacing import Spacing, find_spacing
 from fcp_runtime.outputs.table import Table
 from fcp_runtime.outputs.voxel_sums import VoxelSums, as_labels, count_voxels
-from fcp_runtime.workers import Workers, ranges
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

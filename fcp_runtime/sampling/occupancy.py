@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from fcp_runtime.kernels import kernel
+from fcp_runtime.machine.kernels import kernel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from fcp_runtime.machine.workers import Workers
     from fcp_runtime.sampling.plan import AxisPlan, ViewPlan
-    from fcp_runtime.workers import Workers
 
 BLOCK = 8
 """Edge of the blocks of a plane that are looked at as one, input pixels."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fcp_runtime.kernels import kernel, prefetch
+from fcp_runtime.machine.kernels import kernel, prefetch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.fields import Fields
+from fcp_runtime.machine.workers import Progress, Workers, silent
 from fcp_runtime.sampling.bands import Sweep
 from fcp_runtime.sampling.occupancy import (
     blocks_above,
@@ -16,7 +17,6 @@ from fcp_runtime.sampling.occupancy import (
 )
 from fcp_runtime.sampling.plan import plan
 from fcp_runtime.sampling.views import sharing
-from fcp_runtime.workers import Progress, Workers, silent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

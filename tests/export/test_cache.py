@@ -14,8 +14,8 @@ from fcp_export.data import cache
 from fcp_export.data.cache import blend, fingerprint, label, teach
 from fcp_export.data.rows import DataSettings, all_slices
 from fcp_export.teacher import MARGIN, TILE, teacher_maps
+from fcp_runtime.machine.workers import silent
 from fcp_runtime.masks.flows import flows_from_labels
-from fcp_runtime.workers import silent
 
 CUBE = (1.0, 1.0, 1.0)
 

@@ -24,7 +24,7 @@ from fcp_export.distill.walk import starting_net
 from fcp_export.export import read_checkpoint
 from fcp_export.teacher import load_cellpose
 from fcp_runtime.errors import FcpWarning, InputError, SettingsError
-from fcp_runtime.workers import silent
+from fcp_runtime.machine.workers import silent
 
 SETTINGS = DistillSettings("v3", patches=12, batch_size=2, validate_every=2, patience=0, seed=4)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fcp_runtime.io.volume import Volume
+from fcp_runtime.io.image import Volume
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.outputs.measurements import measure
 from fcp_runtime.segmentation import Segmentation
 from fcp_runtime.settings import Settings
-from fcp_runtime.workers import Workers
 
 
 def balls(shape, centres, radius):

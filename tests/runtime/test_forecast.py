@@ -10,7 +10,7 @@ from fcp_runtime import Segmenter
 from fcp_runtime.cli.run import main
 from fcp_runtime.fields import Fields
 from fcp_runtime.forecast import band_bytes, fields_bytes, forecast, predict_memory
-from fcp_runtime.io.volume import Volume
+from fcp_runtime.io.image import Volume
 from fcp_runtime.sampling.bands import Sweep
 from fcp_runtime.sampling.normalize import Intensity
 from fcp_runtime.sampling.plan import plan

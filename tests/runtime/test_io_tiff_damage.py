@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fcp_runtime.errors import FcpWarning, InputError
 from fcp_runtime.io.tiff import read_labels, read_volume
-from fcp_runtime.workers import Workers
+from fcp_runtime.machine.workers import Workers
 
 STACK = np.random.default_rng(2).integers(1, 60_000, (6, 31, 47)).astype(np.uint16)
 
@@ -201,7 +201,7 @@ def test_a_claim_beyond_the_memory_is_refused_where_the_codec_sets_no_limit(tmp_
 
 
 def test_an_image_that_does_not_fit_in_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("fcp_runtime.io.tiff_checks.EXPANSION", 2**80)
+    monkeypatch.setattr("fcp_runtime.io.tiff.checks.EXPANSION", 2**80)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, STACK[0], compression="zlib", metadata=None)
     _overwrite(path, ImageWidth=2**32 - 1, ImageLength=2**32 - 1, RowsPerStrip=2**32 - 1)

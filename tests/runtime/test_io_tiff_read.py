@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fcp_runtime.errors import FcpWarning, InputError
 from fcp_runtime.io.tiff import read_labels, read_volume
-from fcp_runtime.workers import Workers
+from fcp_runtime.machine.workers import Workers
 
 RNG = np.random.default_rng(1)
 STACK = RNG.integers(0, 60_000, (6, 33, 47)).astype(np.uint16)
@@ -347,8 +347,8 @@ def test_reading_takes_the_memory_of_the_array_and_a_few_planes(tmp_path, option
     code = (
         "import sys\n"
         "from fcp_runtime.io.tiff import read_volume\n"
-        "from fcp_runtime.system import peak_memory\n"
-        "from fcp_runtime.workers import Workers\n"
+        "from fcp_runtime.machine.system import peak_memory\n"
+        "from fcp_runtime.machine.workers import Workers\n"
         "before = peak_memory()\n"
         "read_volume(sys.argv[1], channel=0, workers=Workers(2))\n"
         "print(peak_memory() - before)"

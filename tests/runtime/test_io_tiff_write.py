@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from fcp_runtime.errors import FcpWarning, OutputError
 from fcp_runtime.io.tiff import read_labels, read_volume, write_labels
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.settings import Settings
-from fcp_runtime.workers import Workers
 
 LABELS = np.zeros((7, 40, 50), np.int32)
 LABELS[1:4, 5:20, 8:30] = 1
@@ -128,7 +128,7 @@ def test_the_bytes_depend_on_labels_and_settings_only(tmp_path, monkeypatch, nam
     path = tmp_path / name
     written = []
     for threads, group in ((1, 64), (2, 64), (3, 2), (1, 1)):
-        monkeypatch.setattr("fcp_runtime.io.tiff_write.GROUP", group)
+        monkeypatch.setattr("fcp_runtime.io.tiff.write.GROUP", group)
         monkeypatch.setattr(time, "time", lambda threads=threads: 1e9 * threads)
         write_labels(path, LABELS, settings=SETTINGS, voxel_um=VOXEL, workers=Workers(threads))
         written.append(path.read_bytes())
@@ -187,7 +187,7 @@ def test_65535_objects_do_not(tmp_path):
 
 
 def test_labels_beyond_4_gib_are_bigtiff_and_ome(tmp_path, monkeypatch):
-    monkeypatch.setattr("fcp_runtime.io.tiff_write.BIG", LABELS.size * 2 - 1)
+    monkeypatch.setattr("fcp_runtime.io.tiff.write.BIG", LABELS.size * 2 - 1)
     with pytest.warns(FcpWarning, match="4 GiB"):
         write_labels(tmp_path / "a.tif", LABELS, settings=SETTINGS, voxel_um=VOXEL)
     with tifffile.TiffFile(tmp_path / "a.tif") as tif:
@@ -227,7 +227,7 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path, monkeypatch, error
     def stop(*_args):
         raise error
 
-    monkeypatch.setattr("fcp_runtime.io.tiff_write.imagecodecs.zlibng_encode", stop)
+    monkeypatch.setattr("fcp_runtime.io.tiff.write.imagecodecs.zlibng_encode", stop)
     with pytest.raises(error):
         write_labels(path, LABELS, settings={})
     assert [file.name for file in tmp_path.iterdir()] == ["a.tif"]

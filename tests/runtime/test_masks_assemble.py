@@ -6,9 +6,9 @@ from mask_cases import recorded_fields, same_partition
 from scipy.ndimage import binary_dilation, maximum_filter
 
 from fcp_runtime.fields import FLOW_SCALE
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.masks.assemble import assemble
 from fcp_runtime.masks.integrate import Endpoints, follow_flows
-from fcp_runtime.workers import Workers
 
 TWO = Workers(2)
 

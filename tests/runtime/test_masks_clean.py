@@ -8,9 +8,9 @@ from hypothesis.extra.numpy import arrays
 from mask_cases import DATA, ellipsoids, matched, recorded_fields
 from scipy.ndimage import binary_fill_holes, find_objects
 
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.masks.clean import fill_holes, remove_bad_flow, renumber
 from fcp_runtime.masks.objects import measure
-from fcp_runtime.workers import Workers
 
 TWO = Workers(2)
 

@@ -5,8 +5,8 @@ import pytest
 from mask_cases import DATA, ellipsoids, recorded_fields
 
 from fcp_runtime.fields import FLOW_SCALE, Fields
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.masks.flows import flow_errors, flows_from_labels
-from fcp_runtime.workers import Workers
 
 
 def heat_flow(inside):

@@ -8,11 +8,11 @@ from mask_cases import ellipsoids, fields_of, matched, recorded_fields
 from test_masks_integrate import random_fields
 
 from fcp_runtime.fields import FLOW_SCALE, Fields
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.masks.assemble import assemble
 from fcp_runtime.masks.clean import fill_holes, renumber
 from fcp_runtime.masks.hops import REACH, REST, STEPS, UNIT, find_hops
 from fcp_runtime.masks.integrate import follow_flows
-from fcp_runtime.workers import Workers
 
 TWO = Workers(2)
 

@@ -6,8 +6,8 @@ from mask_cases import fields_of, recorded_fields
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from fcp_runtime.fields import FLOW_SCALE, Fields
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.masks.integrate import follow_flows
-from fcp_runtime.workers import Workers
 
 TWO = Workers(2)
 

@@ -12,11 +12,11 @@ from mask_cases import (
 )
 
 from fcp_runtime.fields import Fields
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.masks.assemble import assemble
 from fcp_runtime.masks.clean import fill_holes, remove_bad_flow, renumber
 from fcp_runtime.masks.integrate import TOLERANCE, follow_flows
 from fcp_runtime.masks.reconstruct import masks_from_fields
-from fcp_runtime.workers import Workers
 
 TWO = Workers(2)
 

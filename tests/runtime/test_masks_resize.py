@@ -8,8 +8,8 @@ from mask_cases import ellipsoids, fields_of, matched, mean_flow
 from test_masks_reconstruct import masks_of
 
 from fcp_runtime.fields import Fields
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.masks.resize import enlarge, factors_of, reduce_fields
-from fcp_runtime.workers import Workers
 
 TWO = Workers(2)
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 from mask_cases import DATA, same_partition
 
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.masks.stitch import stitch
-from fcp_runtime.workers import Workers
 
 
 def stitched(planes, threshold, threads=2):

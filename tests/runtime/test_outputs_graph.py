@@ -10,13 +10,13 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial import Delaunay, distance
 
 from fcp_runtime.errors import SettingsError
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.outputs.gaps import find_gaps
 from fcp_runtime.outputs.graph import build_graph
 from fcp_runtime.outputs.graph_picture import EDGE_COLOUR, draw_graph
 from fcp_runtime.outputs.measurements import measure
 from fcp_runtime.outputs.outlines import label_colours
 from fcp_runtime.phantom import organoid
-from fcp_runtime.workers import Workers
 
 few = settings(max_examples=40, deadline=None)
 UM = (1.0, 0.5, 0.5)

@@ -12,10 +12,10 @@ from scipy.spatial.transform import Rotation
 from skimage.measure import perimeter_crofton, regionprops
 
 from fcp_runtime.errors import InputError, SettingsError
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.outputs.measurements import direction_weights, measure
 from fcp_runtime.outputs.table import Table
 from fcp_runtime.outputs.voxel_sums import count_voxels, half_neighbours
-from fcp_runtime.workers import Workers
 
 UM = (1.5, 0.5, 0.5)
 

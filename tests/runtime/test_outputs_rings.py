@@ -16,13 +16,13 @@ from hypothesis.extra.numpy import arrays
 from shapely.geometry import shape
 
 from fcp_runtime.errors import MissingExtraError, OutputError
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.outputs.interchange.geojson import write_geojson
 from fcp_runtime.outputs.interchange.outlines import write_outlines
 from fcp_runtime.outputs.interchange.rings import object_outlines, object_polygons
 from fcp_runtime.outputs.interchange.rois import write_rois
 from fcp_runtime.outputs.measurements import measure
 from fcp_runtime.phantom import nuclei_image, organoid
-from fcp_runtime.workers import Workers
 
 RECORDED = Path(__file__).parents[1] / "data" / "cellpose_outputs.npz"
 

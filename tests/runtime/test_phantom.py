@@ -11,7 +11,7 @@ from scipy.spatial import ConvexHull
 
 from fcp_runtime import phantom
 from fcp_runtime.errors import SettingsError
-from fcp_runtime.phantom_optics import UNIT, Microscope, expose
+from fcp_runtime.phantom.optics import UNIT, Microscope, expose
 
 PHENOTYPES = ("cystic", "compact", "cauliflower")
 SHAPE = (40, 120, 120)

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.sampling.normalize import SUBSAMPLE, Intensity, measure_intensity
-from fcp_runtime.workers import Workers
 
 WORKERS = Workers(2)
 

@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.sampling.occupancy import BLOCK, CONTEXT, Boxes, blocks_above
 from fcp_runtime.sampling.plan import plan
 from fcp_runtime.sampling.views import VIEWS_3D
-from fcp_runtime.workers import Workers
 
 
 @settings(deadline=None, max_examples=30)

@@ -9,6 +9,7 @@ import pytest
 from scipy.ndimage import map_coordinates, uniform_filter
 
 from fcp_runtime.fields import FLOW_SCALE, LOGIT_SCALE
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.network.registry import load_model
 from fcp_runtime.network.session import Network
 from fcp_runtime.sampling.normalize import Intensity
@@ -16,7 +17,6 @@ from fcp_runtime.sampling.plan import plan
 from fcp_runtime.sampling.sweep import compute_fields
 from fcp_runtime.sampling.views import VIEW_2D, VIEWS_3D
 from fcp_runtime.sampling.waiting import Waiting
-from fcp_runtime.workers import Workers
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 LEVELS = Intensity(20.0, 90.0)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.sampling.normalize import Intensity
 from fcp_runtime.sampling.sweep import compute_fields
 from fcp_runtime.sampling.views import MIRRORS, VIEW_2D, VIEWS_3D, views_of
-from fcp_runtime.workers import Workers
 
 
 @pytest.mark.parametrize("mode", ["2d", "stitch"])

@@ -24,9 +24,9 @@ from fcp_runtime import (
     reconstruct,
 )
 from fcp_runtime.evaluate.metrics import match
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.phantom import Microscope, nuclei_image, organoid
 from fcp_runtime.settings import Options
-from fcp_runtime.workers import Workers
 
 
 @pytest.fixture(scope="module")

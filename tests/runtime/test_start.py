@@ -66,7 +66,7 @@ def test_compiled_kernels_lie_in_the_users_cache_and_not_beside_the_source(tmp_p
     code = """
 import numpy as np
 from fcp_runtime.masks.objects import measure
-from fcp_runtime.workers import Workers
+from fcp_runtime.machine.workers import Workers
 measure(np.ones((1, 4, 4), np.int32), Workers(1))
 """
     done = python(code, tmp_path, HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))

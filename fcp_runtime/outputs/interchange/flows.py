@@ -13,7 +13,7 @@ import tifffile
 from fcp_runtime.errors import FcpWarning
 from fcp_runtime.fields import FLOW_SCALE, LOGIT_SCALE, Fields
 from fcp_runtime.io.atomic import replacing
-from fcp_runtime.io.tiff_write import BIG
+from fcp_runtime.io.tiff.write import BIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fcp_runtime.kernels import kernel
+from fcp_runtime.machine.kernels import kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

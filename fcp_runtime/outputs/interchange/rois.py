@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.io.atomic import replacing
+from fcp_runtime.machine.workers import Workers
 from fcp_runtime.outputs.extras import load_extra
 from fcp_runtime.outputs.interchange.rings import object_polygons
-from fcp_runtime.workers import Workers
 
 if TYPE_CHECKING:
     import os

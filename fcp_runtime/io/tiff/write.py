@@ -14,7 +14,7 @@ import tifffile
 
 from fcp_runtime.errors import FcpWarning, OutputError
 from fcp_runtime.io.atomic import replacing
-from fcp_runtime.workers import Workers
+from fcp_runtime.machine.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -14,8 +14,8 @@ import numpy as np
 import tifffile
 
 from fcp_runtime.errors import FcpWarning, InputError
-from fcp_runtime.io.tiff_axes import squeeze
-from fcp_runtime.io.tiff_checks import AGAIN, check_pages, check_start, cut_short, damaged, one_line
+from fcp_runtime.io.tiff.axes import squeeze
+from fcp_runtime.io.tiff.checks import AGAIN, check_pages, check_start, cut_short, damaged, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

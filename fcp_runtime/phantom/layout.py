@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fcp_runtime.phantom_tissue import random_rotations
+from fcp_runtime.phantom.tissue import random_rotations
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fcp_runtime.phantom_tissue import Form, Tissue
+    from fcp_runtime.phantom.tissue import Form, Tissue
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from fcp_runtime.errors import InputError
-from fcp_runtime.system import machine_memory
+from fcp_runtime.machine.system import machine_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.errors import InputError
-from fcp_runtime.io.tiff_axes import Layout, lay_out
-from fcp_runtime.io.tiff_file import StoredImage, stored_image
-from fcp_runtime.io.tiff_voxels import voxel_size
-from fcp_runtime.io.volume import (
+from fcp_runtime.io.image import (
     Volume,
     check_finite,
     check_form,
@@ -22,7 +19,10 @@ from fcp_runtime.io.volume import (
     kept_dtype,
     usable_voxel,
 )
-from fcp_runtime.workers import Progress, Workers, silent
+from fcp_runtime.io.tiff.axes import Layout, lay_out
+from fcp_runtime.io.tiff.file import StoredImage, stored_image
+from fcp_runtime.io.tiff.voxels import voxel_size
+from fcp_runtime.machine.workers import Progress, Workers, silent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

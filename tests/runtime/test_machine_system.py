@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from fcp_runtime import system
+from fcp_runtime.machine import system
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux interfaces")
 
@@ -17,7 +17,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux i
 def test_the_affinity_of_the_process_limits_its_cpus():
     code = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
-        "from fcp_runtime.system import usable_cpus; print(usable_cpus())"
+        "from fcp_runtime.machine.system import usable_cpus; print(usable_cpus())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
@@ -60,7 +60,7 @@ def test_no_quota_file_means_no_limit(tmp_path):
 
 
 GROW = (
-    "from fcp_runtime.system import peak_memory\n"
+    "from fcp_runtime.machine.system import peak_memory\n"
     "before = peak_memory(); block = bytearray(b'x') * (300 << 20); del block\n"
     "print(before, peak_memory() - before)"
 )

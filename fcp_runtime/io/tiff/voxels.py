@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 from fcp_runtime.errors import FcpWarning
-from fcp_runtime.io.volume import usable_voxel
+from fcp_runtime.io.image import usable_voxel
 
 if TYPE_CHECKING:
     import tifffile

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcp_runtime.errors import FcpWarning, InputError
-from fcp_runtime.io.volume import from_array
+from fcp_runtime.io.image import from_array
 
 KEPT = {
     "?": "u1",
@@ -140,7 +140,7 @@ def test_what_exceeds_32_bit_floats_is_refused_without_a_numpy_warning():
 
 
 def test_every_pixel_is_examined_however_the_blocks_fall(monkeypatch):
-    monkeypatch.setattr("fcp_runtime.io.volume.BLOCK", 7)
+    monkeypatch.setattr("fcp_runtime.io.image.BLOCK", 7)
     for shape in ((3, 5, 4), (5, 9), (2, 3, 11)):
         for index in np.ndindex(shape):
             array = np.zeros(shape, np.float32)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.errors import SettingsError
-from fcp_runtime.phantom_tissue import F32
+from fcp_runtime.phantom.tissue import F32
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.errors import SettingsError
-from fcp_runtime.phantom_layout import place
-from fcp_runtime.phantom_optics import UNIT, Microscope, chromatin, expose
-from fcp_runtime.phantom_tissue import F32, FORMS, Phenotype, grow_tissue, whole_field
+from fcp_runtime.phantom.layout import place
+from fcp_runtime.phantom.optics import UNIT, Microscope, chromatin, expose
+from fcp_runtime.phantom.tissue import F32, FORMS, Phenotype, grow_tissue, whole_field
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fcp_runtime.phantom_layout import Nuclei
+    from fcp_runtime.phantom.layout import Nuclei
 
 FREE = 255  # squared distance from the nearest centre, in 1/254 of the surface's; 255 is nobody's
 NUCLEUS_UM = 10.0  # taken for the mean diameter where a voxel size is stated

@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fcp_runtime.io.tiff_axes import lay_out
-from fcp_runtime.io.tiff_file import stored_image
-from fcp_runtime.io.tiff_read import read_volume
+from fcp_runtime.io.tiff.axes import lay_out
+from fcp_runtime.io.tiff.file import stored_image
+from fcp_runtime.io.tiff.read import read_volume
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fcp_runtime.workers import Workers
+    from fcp_runtime.machine.workers import Workers
 
 
 def read_other_channels(
@@ -28,7 +28,7 @@ def read_other_channels(
     Parameters
     ----------
     path, channel, axes, workers
-        Of `fcp_runtime.io.tiff_read.read_volume`, which reads the one.
+        Of `fcp_runtime.io.tiff.read.read_volume`, which reads the one.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def read_other_channels(
     Raises
     ------
     InputError
-        As `fcp_runtime.io.tiff_read.read_volume`.
+        As `fcp_runtime.io.tiff.read.read_volume`.
     """
     name = os.fspath(path)
     with stored_image(Path(path), name) as stored:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba.core.caching import CompileResultCacheImpl as CacheImpl
 
-from fcp_runtime.kernels import kernel, prefetch
+from fcp_runtime.machine.kernels import kernel, prefetch
 
 
 @kernel

@@ -9,7 +9,7 @@ from itertools import islice, pairwise
 from typing import TypeVar
 
 from fcp_runtime.errors import SettingsError
-from fcp_runtime.system import usable_cpus
+from fcp_runtime.machine.system import usable_cpus
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -11,7 +11,7 @@ from fcp_runtime.errors import FcpWarning, InputError, SettingsError
 from fcp_runtime.settings import Options, Settings
 
 if TYPE_CHECKING:
-    from fcp_runtime.io.volume import Volume
+    from fcp_runtime.io.image import Volume
     from fcp_runtime.network.registry import ModelInfo
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ LEAST_FLOW = {"2d": 0.4, "stitch": 0.4, "3d": 0.55}
 """Pixels a step that the flow in an object has on average, by mode; chosen on train rows."""
 
 
-def settle(volume: Volume, model: str, info: ModelInfo, options: Options) -> Settings:
+def resolve_settings(volume: Volume, model: str, info: ModelInfo, options: Options) -> Settings:
     """Return the settings with mode and anisotropy of the volume, tiles of the model, and augment.
 
     Parameters
@@ -84,7 +84,7 @@ def _anisotropy(volume: Volume, settings: Settings) -> float:
         ) from None
 
 
-def with_limits(settings: Settings, scale: float) -> Settings:
+def resolve_size_limits(settings: Settings, scale: float) -> Settings:
     """Return the settings with steps and limits of objects filled in.
 
     Parameters
@@ -120,7 +120,7 @@ def smallest_object(settings: Settings) -> int:
 
 
 def known(value: T | None) -> T:
-    """Return a setting that `settle` or the walk has filled in."""
+    """Return a setting that `resolve_settings` or the walk has filled in."""
     if value is None:
         raise AssertionError("a setting was used before it was filled in")
     return value

@@ -1,0 +1,6 @@
+"""Synthetic nuclei with exact labels: for the demo, the tests, benchmarks and training."""
+
+from fcp_runtime.phantom.optics import Microscope
+from fcp_runtime.phantom.scenes import Phantom, demo, nuclei_image, organoid
+
+__all__ = ["Microscope", "Phantom", "demo", "nuclei_image", "organoid"]
