@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMANDS = ("fcp-run", "fcp-eval", "fcp-export", "fcp-distill")
+COMMANDS = ("fcp-run", "fcp-eval", "fcp-cellpose", "fcp-export", "fcp-distill")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
     "optional-dependencies"
 ]

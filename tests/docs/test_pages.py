@@ -136,6 +136,19 @@ def test_every_page_has_blocks():
     assert {page.name for page in PAGES} - UNTAUGHT <= pages
 
 
+def test_the_table_of_cellpose_options_is_that_of_the_command():
+    from fcp_runtime.cellpose_cli.options import OPTIONS
+
+    page = (ROOT / "docs" / "cellpose.md").read_text(encoding="utf-8")
+    prefix = {"used": "", "ignored": "no effect: ", "refused": "refused: "}
+    expected = [
+        f"| `{option.flag}` | {prefix[option.fate]}{option.does} |"
+        for option in OPTIONS
+        if option.fate != "training"
+    ]
+    assert [line for line in page.splitlines() if line.startswith("| `--")][1:] == expected
+
+
 def test_marks_and_indented_blocks_are_understood(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(
