@@ -67,7 +67,7 @@ def place(
     if flat:
         centre[:, 0] = 0
     for _ in range(60):
-        centre += _push_apart(centre, radius, rng)
+        centre += push_apart(centre, radius, rng)
         if flat:
             centre[:, 0] = 0
             continue
@@ -94,7 +94,7 @@ def place(
     return Nuclei(centre, frame / semi[:, :, None], reach)
 
 
-def _push_apart(
+def push_apart(
     centre: NDArray[np.float64], radius: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Return the displacement that halves every overlap of two balls."""

@@ -154,9 +154,9 @@ def _image(
     seed: int,
     microscope: Microscope,
 ) -> Phantom:
-    labels = _paint_labels(nuclei, shape, anisotropy, most)
-    _keep_whole_pieces(labels, nuclei, anisotropy)
-    canvas = _paint_light(labels, nuclei, diameter, anisotropy, np.random.default_rng((seed, 1)))
+    labels = paint_labels(nuclei, shape, anisotropy, most)
+    keep_whole_pieces(labels, nuclei, anisotropy)
+    canvas = paint_light(labels, nuclei, diameter, anisotropy, np.random.default_rng((seed, 1)))
     image = expose(canvas, anisotropy, diameter, seed, microscope)
     pixel = NUCLEUS_UM / diameter
     return Phantom(image, _renumber(labels), (anisotropy * pixel, pixel, pixel))
@@ -186,7 +186,7 @@ def _box(
     return tuple(slice(*ends) for ends in zip(low, high, strict=True)), spot
 
 
-def _paint_labels(
+def paint_labels(
     nuclei: Nuclei, shape: tuple[int, int, int], anisotropy: float, most: int | None
 ) -> NDArray[Any]:
     """Give every voxel to the nucleus whose centre is nearest in units of its own surface."""
@@ -216,7 +216,7 @@ def _paint_labels(
     return labels
 
 
-def _keep_whole_pieces(labels: NDArray[Any], nuclei: Nuclei, anisotropy: float) -> None:
+def keep_whole_pieces(labels: NDArray[Any], nuclei: Nuclei, anisotropy: float) -> None:
     """Keep the largest connected piece of every nucleus, and no mere rest of one.
 
     A piece that is lost goes to the nucleus that encloses it, so that it leaves no hole.
@@ -245,7 +245,7 @@ def _keep_whole_pieces(labels: NDArray[Any], nuclei: Nuclei, anisotropy: float) 
             )
 
 
-def _paint_light(
+def paint_light(
     labels: NDArray[Any],
     nuclei: Nuclei,
     diameter: float,
