@@ -22,7 +22,7 @@ MIRRORS: tuple[Mirror, ...] = ((1, 1), (-1, -1), (1, -1), (-1, 1))
 
 ZOOMS = (0.85, 1.0, 1.2, 1.4)
 """Of the looks at planes by themselves, one for each mirror image; measured, see
-``docs/architecture.md``."""
+``docs/decisions/mirror-images.md``."""
 
 
 @dataclass(frozen=True)
