@@ -24,7 +24,7 @@ class Layout:
     Attributes
     ----------
     axes : str
-        One letter of C, Z, Y, X, S for each axis longer than 1 and for Y and X, in stored order.
+        One letter of T, C, Z, Y, X, S for each axis longer than 1 and for Y and X, in stored order.
     shape : tuple of int
         Length of each of ``axes``.
     channel_axis : int or None
@@ -33,6 +33,8 @@ class Layout:
         The wanted index along it.
     grey_only : bool
         The colour samples must be equal: nobody chose one.
+    frame : int
+        The wanted index along time, if there is such an axis.
     """
 
     axes: str
@@ -40,10 +42,16 @@ class Layout:
     channel_axis: int | None = None
     channel: int = 0
     grey_only: bool = False
+    frame: int = 0
+
+    @property
+    def frames(self) -> int | None:
+        """Number of time points; None for an image or a stack."""
+        return self.shape[self.axes.index("T")] if "T" in self.axes else None
 
     @property
     def kept(self) -> str:
-        """The axes that remain once the channel is chosen, in stored order."""
+        """The axes that remain once channel and time point are chosen, in stored order."""
         return "".join(axis for axis in self.axes if axis in "ZYX")
 
     @property
@@ -59,6 +67,7 @@ def lay_out(
     axes: str | None = None,
     channel: int | None = None,
     labels: bool = False,
+    film: bool = False,
     name: str,
 ) -> Layout:
     """Decide which part of a stored array is the image.
@@ -75,6 +84,8 @@ def lay_out(
         Index of the wanted channel or colour sample, from 0.
     labels : bool
         Label images have no channels, so few pages are planes too.
+    film : bool
+        An axis of time is kept; otherwise it is an error.
     name : str
         The file, for messages.
 
@@ -94,9 +105,10 @@ def lay_out(
         letters = _resolve(letters, sizes, channel=channel, labels=labels, name=name)
     else:
         letters, sizes = _stated(axes, stored, shape, name)
-    if "T" in letters:
+    if "T" in letters and not film:
         raise InputError(
-            f"{name}: holds {sizes[letters.index('T')]} time points; save each as a file of its own"
+            f"{name}: holds {sizes[letters.index('T')]} time points; read one at a time with "
+            "fcp_runtime.open_film, as fcp-run does"
             + ("" if "Z" in letters else f", or say --axes {letters.replace('T', 'Z')} for planes")
         )
     return _choose_channel(letters, sizes, channel, name)

@@ -96,7 +96,7 @@ def read_volume(
         layout = lay_out(stored.axes, stored.shape, axes=axes, channel=channel, name=name)
         voxel_um = voxel_size(stored.tif, stored.series, stack="Z" in layout.kept, name=name)
         dtype = kept_dtype(stored.dtype)
-        pixels = _pixels(stored, layout, dtype, workers or Workers(), progress)
+        pixels = read_pixels(stored, layout, dtype, workers or Workers(), progress)
     return from_array(pixels, voxel_um=voxel_um, name=name)
 
 
@@ -137,7 +137,7 @@ def read_labels(path: str | os.PathLike[str]) -> NDArray[Any]:
     name = os.fspath(path)
     with stored_image(Path(path), name) as stored:
         layout = lay_out(stored.axes, stored.shape, labels=True, name=name)
-        pixels = _pixels(stored, layout, stored.dtype, Workers(), silent)
+        pixels = read_pixels(stored, layout, stored.dtype, Workers(), silent)
     check_finite(pixels, name)
     low, high = pixels.min(), pixels.max()
     if low < 0 or high > LARGEST_LABEL:
@@ -151,7 +151,7 @@ def read_labels(path: str | os.PathLike[str]) -> NDArray[Any]:
     return pixels.astype(np.uint16 if high < 2**16 else np.uint32, copy=False)
 
 
-def _pixels(
+def read_pixels(
     stored: StoredImage,
     layout: Layout,
     dtype: np.dtype[Any],
@@ -159,10 +159,11 @@ def _pixels(
     progress: Progress,
 ) -> NDArray[Any]:
     """Return the wanted pixels, in the order Z, Y, X: mapped as stored, or decoded to ``dtype``."""
-    if layout.channel_axis is None and layout.kept == "ZYX"[-len(layout.kept) :]:
+    if layout.channel_axis is None and layout.axes in {"YX", "ZYX", "TYX", "TZYX"}:
         mapped = stored.mapped()
         if mapped is not None:
-            return mapped.reshape(layout.shape)
+            whole = mapped.reshape(layout.shape)
+            return whole[layout.frame] if layout.frames else whole
     try:
         pixels = np.empty(layout.wanted_shape, dtype)
     except (MemoryError, ValueError) as error:
@@ -178,13 +179,17 @@ def _pixels(
 
 
 def _wanted_planes(layout: Layout, lead: int) -> dict[int, tuple[int, ...]]:
-    """Return the stored number of each plane of the channel, and where in the image it goes."""
+    """Return the stored number of each plane of the channel and frame, and where it goes."""
+    chosen = {"T": layout.frame}
+    if layout.channel_axis is not None:
+        chosen[layout.axes[layout.channel_axis]] = layout.channel
+    letters = layout.axes[:lead]
     wanted = {}
     for number, index in enumerate(np.ndindex(layout.shape[:lead])):
-        place = list(index)
-        axis = layout.channel_axis
-        if axis is None or axis >= lead or place.pop(axis) == layout.channel:
-            wanted[number] = tuple(place)
+        if all(chosen.get(axis, at) == at for axis, at in zip(letters, index, strict=True)):
+            wanted[number] = tuple(
+                at for axis, at in zip(letters, index, strict=True) if axis not in chosen
+            )
     return wanted
 
 

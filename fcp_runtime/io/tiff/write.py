@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -73,9 +74,9 @@ def write_labels(
     ome = name.lower().endswith((".ome.tif", ".ome.tiff"))
     imagej = not (ome or big or dtype.itemsize > 2)
     if imagej:
-        tags = _imagej_tags(labels.ndim, largest, settings, voxel_um)
+        tags = imagej_tags("ZYX"[-labels.ndim :], largest, settings, voxel_um)
     else:
-        tags = _ome_tags(labels.shape, dtype, settings, voxel_um)
+        tags = ome_tags("ZYX"[-labels.ndim :], labels.shape, dtype, settings, voxel_um)
     with (
         replacing(path) as temporary,
         tifffile.TiffWriter(temporary, byteorder="<", bigtiff=big, imagej=imagej, ome=False) as tif,
@@ -91,13 +92,17 @@ def write_labels(
             **tags,
         )
     if not (imagej or ome):
-        limit = "4 GiB" if big else "65,535 objects"
-        warnings.warn(
-            f"{name}: holds OME-TIFF, because ImageJ TIFF ends at {limit}; "
-            "name it .ome.tif to make that plain",
-            FcpWarning,
-            stacklevel=2,
-        )
+        warn_of_ome(name, "4 GiB" if big else "65,535 objects")
+
+
+def warn_of_ome(name: str, limit: str) -> None:
+    """Say that a file is OME-TIFF, though its name does not say so."""
+    warnings.warn(
+        f"{name}: holds OME-TIFF, because ImageJ TIFF ends at {limit}; "
+        "name it .ome.tif to make that plain",
+        FcpWarning,
+        stacklevel=3,
+    )
 
 
 def _largest_label(labels: NDArray[Any], name: str) -> int:
@@ -117,22 +122,27 @@ def _encoded(planes: NDArray[Any], dtype: np.dtype[Any], workers: Workers) -> It
     """Compress planes in the thread pool, and yield them in order."""
 
     def encode(number: int) -> bytes:
-        plane: Any = np.ascontiguousarray(planes[number], dtype)
-        return bytes(imagecodecs.zlibng_encode(plane, LEVEL))
+        return encode_plane(planes[number], dtype)
 
     for start in range(0, len(planes), GROUP):
         yield from workers.map(encode, range(start, min(start + GROUP, len(planes))))
 
 
-def _imagej_tags(
-    ndim: int,
+def encode_plane(plane: NDArray[Any], dtype: np.dtype[Any]) -> bytes:
+    """Compress a plane as one strip."""
+    pixels: Any = np.ascontiguousarray(plane, dtype)
+    return bytes(imagecodecs.zlibng_encode(pixels, LEVEL))
+
+
+def imagej_tags(
+    axes: str,
     largest: int,
     settings: Mapping[str, Any],
     voxel_um: tuple[float, float, float] | None,
 ) -> dict[str, Any]:
     """Return what makes a TIFF an ImageJ TIFF; the display range makes all objects visible."""
     metadata: dict[str, Any] = {
-        "axes": "ZYX"[-ndim:],
+        "axes": axes,
         "min": 0.0,
         "max": float(max(largest, 1)),
         "Info": json.dumps(settings, indent=1),
@@ -141,19 +151,22 @@ def _imagej_tags(
         return {"metadata": metadata}
     z, y, x = voxel_um
     metadata["unit"] = "micron"
-    if ndim == 3:
+    if "Z" in axes:
         metadata["spacing"] = z
     return {"metadata": metadata, "resolution": (1 / x, 1 / y)}
 
 
-def _ome_tags(
+def ome_tags(
+    axes: str,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     settings: Mapping[str, Any],
     voxel_um: tuple[float, float, float] | None,
+    *,
+    interval_s: float | None = None,
 ) -> dict[str, Any]:
     """Return what makes a TIFF an OME-TIFF: its XML, sizes in micrometres (the default unit)."""
-    sizes = dict(zip("ZYX"[-len(shape) :], shape, strict=True))
+    sizes = dict(zip(axes, shape, strict=True))
     physical = dict(zip("ZYX", voxel_um or (), strict=False))
     root = ET.Element(
         "OME",
@@ -170,10 +183,11 @@ def _ome_tags(
         "Pixels",
         {"ID": "Pixels:0", "DimensionOrder": "XYZCT", "Type": dtype.name}
         | {f"Size{axis}": str(sizes.get(axis, 1)) for axis in "XYZCT"}
-        | {f"PhysicalSize{axis}": repr(physical[axis]) for axis in sizes if axis in physical},
+        | {f"PhysicalSize{axis}": repr(physical[axis]) for axis in sizes if axis in physical}
+        | ({} if interval_s is None else {"TimeIncrement": repr(interval_s)}),
     )
     ET.SubElement(pixels, "Channel", {"ID": "Channel:0:0", "SamplesPerPixel": "1"})
-    ET.SubElement(pixels, "TiffData", {"IFD": "0", "PlaneCount": str(sizes.get("Z", 1))})
+    ET.SubElement(pixels, "TiffData", {"IFD": "0", "PlaneCount": str(math.prod(shape[:-2]))})
     ET.SubElement(image, "AnnotationRef", {"ID": "Annotation:0"})
     annotations = ET.SubElement(root, "StructuredAnnotations")
     annotation = ET.SubElement(
