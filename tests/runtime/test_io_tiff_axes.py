@@ -113,8 +113,12 @@ def test_channels_of_colours_are_refused():
 
 
 def test_time_points_are_refused_with_the_way_out():
-    with pytest.raises(InputError, match=r"4 time points; .* or say --axes ZYX for planes"):
+    with pytest.raises(
+        InputError, match=r"4 time points; .*open_film.* or say --axes ZYX for planes"
+    ):
         laid("TYX", (4, 7, 9))
-    with pytest.raises(InputError, match=r"4 time points; save each as a file of its own$"):
+    with pytest.raises(
+        InputError, match=r"4 time points; read one at a time with .*open_film, as fcp-run does$"
+    ):
         laid("TZYX", (4, 5, 7, 9))
     assert laid("TYX", (4, 7, 9), axes="ZYX").wanted_shape == (4, 7, 9)
