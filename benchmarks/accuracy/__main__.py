@@ -38,10 +38,19 @@ if TYPE_CHECKING:
 
 NAME = "accuracy"
 A_FILE = click.Path(path_type=Path)
+SOURCES = Path(__file__).with_name("sources.csv")
+"""What holds for all images of some public sources, for manifests that do not say it."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--manifest", type=A_FILE, required=True, help="CSV table of images.")
+@click.option(
+    "--sources",
+    type=A_FILE,
+    default=SOURCES,
+    show_default="benchmarks/accuracy/sources.csv",
+    help="CSV table of what holds for all images of a source.",
+)
 @click.option("--split", multiple=True, help="May be repeated; by default all named dev*.")
 @click.option(
     "--models",
@@ -82,7 +91,7 @@ A_FILE = click.Path(path_type=Path)
 def main(manifest: Path, output: Path, fills: tuple[str, ...], **options: Any) -> None:
     """Write tables and figures on how good the models are, computing only what is lacking."""
     output.mkdir(parents=True, exist_ok=True)
-    rows = read_manifest(manifest)
+    rows = read_manifest(manifest, options["sources"])
     entrants = enter(rows, output / "models", options)
     pages = [
         (Path(path), by_name(entrants, name))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from benchmarks.accuracy.bootstrap import Difference, paired_difference
 from fcp_runtime.evaluate.metrics import Scores, pool
-from fcp_runtime.evaluate.runner import FRAGMENT_VOXELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,9 +51,10 @@ def parts_of(items: Sequence[Item]) -> list[Part]:
         for source in dict.fromkeys(item.source for item in mine):
             these = tuple(item for item in mine if item.source == source)
             parts.append(Part(split, source, these))
-            if source in FRAGMENT_VOXELS:
-                title = f"{source}, labels of {FRAGMENT_VOXELS[source]} voxels and more"
-                parts.append(Part(split, title, these, whole=True))
+            for voxels in sorted({i.row.fragment_voxels for i in these if i.row.fragment_voxels}):
+                some = tuple(item for item in these if item.row.fragment_voxels == voxels)
+                title = f"{source}, labels of {voxels} voxels and more"
+                parts.append(Part(split, title, some, whole=True))
         judged = tuple(item for item in mine if not item.row.recall_only)
         if len({item.source for item in judged}) > 1:
             parts.append(Part(split, f"all of {split}", judged, total=True))
@@ -147,7 +147,7 @@ class Board:
         record = self.records.get((entrant, item))
         if record is None:
             return None
-        return (record.whole_scores if part.whole else None) or record.scores
+        return record.whole_scores if part.whole else record.scores
 
     def summary(self, entrant: Entrant, part: Part) -> Summary | None:
         """Sum up a model on a part; None if it has no image of it."""

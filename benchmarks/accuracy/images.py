@@ -30,7 +30,7 @@ class Item:
     group : str
         Images of one group are no independent evidence.
     digest : str
-        Changes with the files, and with the row's diameter and anisotropy.
+        Changes with the files, and with the row's diameter, anisotropy and size of fragments.
     """
 
     row: Row
@@ -65,7 +65,7 @@ def choose_items(
 
 def _item(row: Row) -> Item:
     row.check_files()
-    digest = hashlib.sha256(f"{row.diameter_px} {row.anisotropy}".encode())
+    digest = hashlib.sha256(f"{row.diameter_px} {row.anisotropy} {row.fragment_voxels}".encode())
     for path in (row.image, row.label):
         if path is not None:
             digest.update(path.read_bytes())

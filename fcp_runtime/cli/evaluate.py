@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fcp_runtime.evaluate.runner import Compared, Diameter, Outcome
 
 NAME = "fcp-eval"
-MANIFEST_ONLY = ("split", "source", "domain", "limit", "save_masks", "overlay")
+MANIFEST_ONLY = ("sources", "split", "source", "domain", "limit", "save_masks", "overlay")
 
 
 def read_diameter(_context: click.Context, _parameter: click.Parameter, value: str) -> Diameter:
@@ -43,6 +43,11 @@ def read_diameter(_context: click.Context, _parameter: click.Parameter, value: s
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[PREDICTION TRUTH]")
 @click.option("--manifest", type=click.Path(path_type=Path), help="CSV table of images.")
+@click.option(
+    "--sources",
+    type=click.Path(path_type=Path),
+    help="CSV table of what holds for all images of a source, where the manifest does not say it.",
+)
 @click.option("--split", help="Which rows of the manifest to take.")
 @click.option("--source", multiple=True, help="Only this source; may be repeated.")
 @click.option("--domain", help="Only rows of this domain, such as those of a specialist.")
@@ -105,7 +110,7 @@ def main(files: tuple[Path, ...], manifest: Path | None, as_json: bool, **option
     from fcp_runtime.evaluate.manifest import read_manifest
     from fcp_runtime.evaluate.runner import choose_rows
 
-    rows = of_domain(read_manifest(manifest), options["domain"])
+    rows = of_domain(read_manifest(manifest, options["sources"]), options["domain"])
     rows = choose_rows(rows, options["split"], options["source"], options["limit"])
     outcomes, failed = evaluate_rows(rows, options)
     show(rows, outcomes, failed, {"manifest": str(manifest), **options}, as_json=as_json)

@@ -12,12 +12,12 @@ from fcp_runtime.errors import InputError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 REQUIRED = ("split", "source", "image", "label", "ndim", "diameter_px", "voxel_um_zyx")
-OPTIONAL = ("shape", "instances", "label_quality", "licence", "note", "domain")
-ASSUMED_ANISOTROPY = {"cellos_organoid": 5.0}
-"""Sources that state no voxel size, and the anisotropy taken for them instead."""
+OF_SOURCE = ("assumed_anisotropy", "fragment_voxels")
+"""Optional columns that usually hold for a whole source: see `read_sources`."""
+OPTIONAL = ("shape", "instances", "label_quality", "licence", "note", "domain", *OF_SOURCE)
 
 SPECIMEN = re.compile(
     r"(?i:\b(embryo|organoid|well))[\s_#:-]*(?P<number>(?=[\w.]*\d)[\w.]*\w|[A-Z]\b)"
@@ -61,6 +61,10 @@ class Row:
         Free text; a note with "recall only" says that the truth is incomplete.
     listed : str
         The image as the manifest has it: its name wherever the manifest lies.
+    assumed_anisotropy : float or None
+        Anisotropy to take where no voxel size is stated.
+    fragment_voxels : int or None
+        True objects of fewer voxels are fragments: scores are given with and without them.
     """
 
     place: str
@@ -78,6 +82,8 @@ class Row:
     note: str = ""
     domain: str = ""
     listed: str = ""
+    assumed_anisotropy: float | None = None
+    fragment_voxels: int | None = None
 
     @property
     def anisotropy(self) -> float | None:
@@ -85,12 +91,12 @@ class Row:
         if self.ndim == 2:
             return None
         if self.voxel_um is None:
-            return ASSUMED_ANISOTROPY.get(self.source)
+            return self.assumed_anisotropy
         return self.voxel_um[0] / self.voxel_um[2]
 
     @property
     def anisotropy_is_assumed(self) -> bool:
-        """Whether the anisotropy comes from `ASSUMED_ANISOTROPY`, not from the manifest."""
+        """Whether the anisotropy is `assumed_anisotropy`, not that of a stated voxel size."""
         return self.voxel_um is None and self.anisotropy is not None
 
     @property
@@ -105,7 +111,9 @@ class Row:
                 raise InputError(f"{self.place}, column {column}: no file {path}")
 
 
-def read_manifest(path: str | os.PathLike[str]) -> list[Row]:
+def read_manifest(
+    path: str | os.PathLike[str], sources: str | os.PathLike[str] | None = None
+) -> list[Row]:
     """Read a manifest: a CSV file with a header, one image a line.
 
     Parameters
@@ -114,8 +122,12 @@ def read_manifest(path: str | os.PathLike[str]) -> list[Row]:
         Columns in any order: ``split``, ``source``, ``image``, ``label`` (may be empty), ``ndim``,
         ``diameter_px`` (may be empty), ``voxel_um_zyx`` (``1.75x0.8x0.8``, a remark may follow
         after a blank; or empty, or ``not stated``), and optionally ``shape`` (``51x125x132``),
-        ``instances``, ``label_quality``, ``licence``, ``note``, ``domain``. Files are relative to
-        the manifest's folder.
+        ``instances``, ``label_quality``, ``licence``, ``note``, ``domain``,
+        ``assumed_anisotropy`` (where no voxel size is stated) and ``fragment_voxels`` (true objects
+        of fewer voxels are fragments). Files are relative to the manifest's folder.
+    sources : path-like, optional
+        A second table that fills empty or missing cells of the last two columns, see
+        `read_sources`.
 
     Returns
     -------
@@ -125,23 +137,44 @@ def read_manifest(path: str | os.PathLike[str]) -> list[Row]:
     Raises
     ------
     InputError
-        If the file cannot be read, lacks a column, or has a value that makes no sense.
+        If a file cannot be read, lacks a column, or has a value that makes no sense.
     """
-    path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
-            if missing:
-                raise InputError(f"{path}: the manifest lacks the column {', '.join(missing)}")
-            rows = [_row(path, reader.line_num, record) for record in reader]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: is not a CSV file in UTF-8: {error}") from error
-    if not rows:
-        raise InputError(f"{path}: the manifest has no rows")
+    known = {} if sources is None else read_sources(sources)
+    rows = []
+    for place, record in _records(Path(path), REQUIRED, "manifest"):
+        facts = known.get((record.get("source") or "").strip(), {})
+        rows.append(_row(Path(path).parent, place, record, facts))
     return rows
+
+
+def read_sources(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
+    """Read what holds for all images of a source: a CSV file with a header, one source a line.
+
+    Parameters
+    ----------
+    path : path-like
+        Columns ``source``, and optionally ``assumed_anisotropy`` and ``fragment_voxels``.
+
+    Returns
+    -------
+    dict
+        The cells of each source by column.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, lacks a column, or has a source or a value that makes no sense.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for place, record in _records(Path(path), ("source",), "table of sources"):
+        cell = _Cells(place, record)
+        source = cell.read("source", _text)
+        if source in found:
+            raise InputError(f"{place}, column source: {source} stands there twice")
+        cell.read("assumed_anisotropy", _length)
+        cell.read("fragment_voxels", _count)
+        found[source] = {column: cell.text(column) for column in OF_SOURCE}
+    return found
 
 
 def group_of(row: Row) -> str:
@@ -158,32 +191,69 @@ def group_of(row: Row) -> str:
     return f"{row.source}/{row.listed or row.image}"
 
 
-def _row(path: Path, line: int, record: dict[str, str | None]) -> Row:
-    cells = {name: (record.get(name) or "").strip() for name in (*REQUIRED, *OPTIONAL)}
-    place = f"{path}, line {line}"
+def _records(
+    path: Path, required: Sequence[str], what: str
+) -> Iterator[tuple[str, dict[str, str | None]]]:
+    """Yield the lines of a CSV file with a header, each with its place for messages."""
+    empty = True
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in required if name not in (reader.fieldnames or ())]
+            if missing:
+                raise InputError(f"{path}: the {what} lacks the column {', '.join(missing)}")
+            for record in reader:
+                empty = False
+                yield f"{path}, line {reader.line_num}", record
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: is not a CSV file in UTF-8: {error}") from error
+    if empty:
+        raise InputError(f"{path}: the {what} has no rows")
 
-    def read(column: str, parse: Callable[[str], T]) -> T:
+
+class _Cells:
+    """The cells of a line, read with messages that say where they stand."""
+
+    def __init__(self, place: str, record: Mapping[str, str | None]) -> None:
+        self.place = place
+        self._record = record
+
+    def text(self, column: str) -> str:
+        return (self._record.get(column) or "").strip()
+
+    def read(self, column: str, parse: Callable[[str], T]) -> T:
+        cell = self.text(column)
         try:
-            return parse(cells[column])
+            return parse(cell)
         except ValueError as error:
-            found = cells[column] or "nothing"
             raise InputError(
-                f"{place}, column {column}: {error} expected, found {found}"
+                f"{self.place}, column {column}: {error} expected, found {cell or 'nothing'}"
             ) from error
 
-    ndim = read("ndim", _ndim)
+
+def _row(
+    folder: Path, place: str, record: Mapping[str, str | None], facts: Mapping[str, str]
+) -> Row:
+    filled = {column: (record.get(column) or "").strip() or fact for column, fact in facts.items()}
+    cell = _Cells(place, {**record, **filled})
+    ndim = cell.read("ndim", _ndim)
+    label = cell.text("label")
     return Row(
         place,
-        read("split", _text),
-        read("source", _text),
-        path.parent / read("image", _text),
-        path.parent / cells["label"] if cells["label"] else None,
+        cell.read("split", _text),
+        cell.read("source", _text),
+        folder / cell.read("image", _text),
+        folder / label if label else None,
         ndim,
-        read("shape", lambda text: _shape(text, ndim)),
-        read("instances", _count),
-        read("diameter_px", _length),
-        read("voxel_um_zyx", _voxel),
-        *(cells[column] for column in ("label_quality", "licence", "note", "domain", "image")),
+        cell.read("shape", lambda text: _shape(text, ndim)),
+        cell.read("instances", _count),
+        cell.read("diameter_px", _length),
+        cell.read("voxel_um_zyx", _voxel),
+        *map(cell.text, ("label_quality", "licence", "note", "domain", "image")),
+        cell.read("assumed_anisotropy", _length),
+        cell.read("fragment_voxels", _count),
     )
 
 

@@ -6,10 +6,11 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from fcp_runtime.evaluate.metrics import Scores, pool
-from fcp_runtime.evaluate.runner import FRAGMENT_VOXELS, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from fcp_runtime.evaluate.runner import Outcome
 
 Plain = dict[str, Any]
 
@@ -34,9 +35,9 @@ def summarise(outcomes: Sequence[Outcome]) -> Plain:
         partly = [o for o in outcomes if o.row.source == source and o.row.recall_only]
         if mine:
             sources[source] = _group(mine)
-        if mine and source in FRAGMENT_VOXELS:
-            name = f"{source} >= {FRAGMENT_VOXELS[source]} voxels"
-            sources[name] = _group(mine, without_fragments=True)
+        for voxels in sorted({o.row.fragment_voxels for o in mine if o.row.fragment_voxels}):
+            some = [o for o in mine if o.row.fragment_voxels == voxels]
+            sources[f"{source} >= {voxels} voxels"] = _group(some, without_fragments=True)
         if partly:
             sources[f"{source} (recall only)"] = _recall_only(_group(partly))
     return {

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from fcp_runtime.io.image import Volume
     from fcp_runtime.segmentation import Segmentation
 
-FRAGMENT_VOXELS = {"bbbc050": 200}
-"""Sources whose smaller true objects are fragments: they are scored with and without these."""
 DIAMETER_TOLERANCE = 0.25
 """An estimated diameter is right if it is that close to the true median, relative to it."""
 
@@ -46,7 +44,7 @@ class Outcome:
         Against all of the truth.
     true_objects, found_objects : int
     without_fragments : tuple or None
-        Scores, true and found objects with fragments ignored, for sources that have them.
+        Scores, true and found objects with fragments ignored, for rows that state `Row.fragment_voxels`.
     estimated : bool
         Whether the diameter was estimated from the image.
     network_seconds, total_seconds : float
@@ -162,8 +160,8 @@ def evaluate_row(row: Row, segmenter: CanSegment, diameter: Diameter) -> Compare
     seconds = time.perf_counter() - started
     matching = match(result.masks, truth)
     without = None
-    if row.source in FRAGMENT_VOXELS:
-        kept = matching.without_fragments(FRAGMENT_VOXELS[row.source])
+    if row.fragment_voxels is not None:
+        kept = matching.without_fragments(row.fragment_voxels)
         without = (score(kept), len(kept.truth), len(kept.prediction))
     outcome = Outcome(
         row,

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from benchmarks.accuracy import sections, tables, targets
+from benchmarks.accuracy.__main__ import SOURCES
 from benchmarks.accuracy.board import Board, parts_of
 from benchmarks.accuracy.card import accuracy_entry, card_table, fill
 from benchmarks.accuracy.entrants import Entrant, check_names
@@ -49,7 +50,7 @@ def rows(tmp_path) -> list[Row]:
         tifffile.imwrite(tmp_path / f"l{number}.tif", labels, photometric=GREY)
     text = "\n".join(line.format(number, number) for number, line in enumerate(lines))
     (tmp_path / "manifest.csv").write_text(HEADER + text + "\n")
-    return read_manifest(tmp_path / "manifest.csv")
+    return read_manifest(tmp_path / "manifest.csv", SOURCES)
 
 
 def record(item, found: int, *, right: bool | None = None) -> Record:

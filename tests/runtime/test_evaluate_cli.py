@@ -169,7 +169,7 @@ def test_an_estimated_diameter_is_judged_against_the_true_median(two_images, cal
 def test_anisotropy_comes_from_the_manifest_or_is_assumed_and_marked(folder, calls):
     cubes = squares([(2, 2, 2)], (12, 20, 20))
     folder.add("stated", cubes, cubes, voxel_um_zyx="2.0x0.8x0.8")
-    folder.add("cellos_organoid", cubes, cubes, voxel_um_zyx="not stated")
+    folder.add("other", cubes, cubes, voxel_um_zyx="not stated", assumed_anisotropy=5)
     _, summary = evaluate(folder)
     assert [anisotropy for _, _, anisotropy in calls] == [2.5, 5.0]
     assert [row["settings"]["anisotropy"] for row in summary["rows"]] == [2.5, 5.0]
@@ -179,12 +179,16 @@ def test_anisotropy_comes_from_the_manifest_or_is_assumed_and_marked(folder, cal
     assert "assumed" in table
 
 
-def test_bbbc050_is_reported_with_and_without_fragments(folder, calls):
+@pytest.mark.parametrize("told_by", ["manifest", "table of sources"])
+def test_a_source_with_fragments_is_reported_with_and_without_them(folder, calls, told_by):
     truth = squares([(2, 2, 2), (2, 20, 20)], (12, 32, 32))
     truth[10:12, 2:4, 20:22] = 3  # a fragment, found
     truth[10:12, 2:4, 26:28] = 4  # a fragment, missed
-    folder.add("bbbc050", truth * (truth < 4), truth, voxel_um_zyx="1x1x1")
-    _, summary = evaluate(folder)
+    stated = {"fragment_voxels": 200} if told_by == "manifest" else {}
+    folder.add("bbbc050", truth * (truth < 4), truth, voxel_um_zyx="1x1x1", **stated)
+    table = folder.path / "sources.csv"
+    table.write_text("source,fragment_voxels\nbbbc050,200\n")
+    _, summary = evaluate(folder, *([] if stated else ["--sources", table]))
     whole = summary["sources"]["bbbc050"]
     large = summary["sources"]["bbbc050 >= 200 voxels"]
     assert (whole["true_objects"], whole["found_objects"]) == (4, 3)

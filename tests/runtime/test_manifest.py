@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 
 import pytest
 
 from fcp_runtime.errors import InputError
 from fcp_runtime.evaluate.manifest import REQUIRED, group_of, read_manifest
 
+SOURCES = Path(__file__).parents[2] / "benchmarks" / "accuracy" / "sources.csv"
 STACK = {
     "split": "dev3d",
     "source": "bbbc050",
@@ -95,15 +97,48 @@ def test_voxel_sizes_are_read_with_their_remarks(tmp_path, stated, voxel):
     assert read_one(tmp_path, voxel_um_zyx=stated).voxel_um == voxel
 
 
-def test_anisotropy_of_a_source_that_states_none_is_assumed_and_marked(tmp_path):
-    row = read_one(tmp_path, source="cellos_organoid", voxel_um_zyx="not stated")
+def test_anisotropy_without_a_voxel_size_is_the_assumed_one_and_marked(tmp_path):
+    row = read_one(tmp_path, voxel_um_zyx="not stated", assumed_anisotropy="5")
     assert (row.anisotropy, row.anisotropy_is_assumed) == (5.0, True)
-    other = read_one(tmp_path, source="other", voxel_um_zyx="not stated")
+    other = read_one(tmp_path, voxel_um_zyx="not stated")
     assert (other.anisotropy, other.anisotropy_is_assumed) == (None, False)
 
 
+def test_a_stated_voxel_size_goes_before_an_assumed_anisotropy(tmp_path):
+    row = read_one(tmp_path, voxel_um_zyx="1x0.5x0.5", assumed_anisotropy="5")
+    assert (row.anisotropy, row.anisotropy_is_assumed) == (2.0, False)
+
+
 def test_an_image_has_no_anisotropy(tmp_path):
-    assert read_one(tmp_path, ndim="2", shape="4x5", source="cellos_organoid").anisotropy is None
+    row = read_one(tmp_path, ndim="2", shape="4x5", assumed_anisotropy="5")
+    assert row.anisotropy is None
+
+
+def test_a_table_of_sources_fills_cells_that_the_manifest_leaves_empty(tmp_path):
+    blank = {"voxel_um_zyx": "", "assumed_anisotropy": "", "fragment_voxels": ""}
+    own = STACK | blank | {"fragment_voxels": "50"}
+    path = write(tmp_path, own, STACK | blank, STACK | blank | {"source": "other"})
+    sources = tmp_path / "sources.csv"
+    sources.write_text("source,assumed_anisotropy,fragment_voxels\nbbbc050,4.5,200\nabsent,,7\n")
+    found = [(row.anisotropy, row.fragment_voxels) for row in read_manifest(path, sources)]
+    assert found == [(4.5, 50), (4.5, 200), (None, None)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name\nbbbc050\n", "lacks the column source"),
+        ("source,fragment_voxels\n", "no rows"),
+        ("source,fragment_voxels\nx,2.5\n", "line 2, column fragment_voxels: a count expected"),
+        ("source,assumed_anisotropy\nx,0\n", "line 2, column assumed_anisotropy: a positive"),
+        ("source,fragment_voxels\nx,2\nx,3\n", "line 3, column source: x stands there twice"),
+    ],
+)
+def test_a_bad_table_of_sources_is_refused(tmp_path, text, message):
+    sources = tmp_path / "sources.csv"
+    sources.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_manifest(write(tmp_path, STACK), sources)
 
 
 def test_empty_cells_are_unknown(tmp_path):
@@ -146,10 +181,12 @@ def test_a_missing_column_is_named(tmp_path, column):
         ("voxel_um_zyx", "0.8x0.8"),
         ("voxel_um_zyx", "0x1x1"),
         ("voxel_um_zyx", "1.75 0.8 0.8"),
+        ("assumed_anisotropy", "-1"),
+        ("fragment_voxels", "few"),
     ],
 )
 def test_a_bad_value_is_named_by_line_and_column(tmp_path, column, value):
-    path = write(tmp_path, STACK, STACK | {column: value})
+    path = write(tmp_path, STACK | {column: STACK.get(column, "")}, STACK | {column: value})
     with pytest.raises(InputError, match=f"manifest.csv, line 3, column {column}: .*expected"):
         read_manifest(path)
 
@@ -180,7 +217,7 @@ def test_what_is_no_manifest_is_refused(tmp_path):
 
 
 def test_the_shared_manifest_is_read_in_full(fcp_data):
-    rows = read_manifest(fcp_data / "manifest.csv")
+    rows = read_manifest(fcp_data / "manifest.csv", SOURCES)
     for row in rows:
         row.check_files()
         assert row.ndim == 2 or row.label is None or row.anisotropy
