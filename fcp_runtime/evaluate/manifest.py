@@ -251,9 +251,9 @@ def _row(
         cell.read("instances", _count),
         cell.read("diameter_px", _length),
         cell.read("voxel_um_zyx", _voxel),
-        *map(cell.text, ("label_quality", "licence", "note", "domain", "image")),
-        cell.read("assumed_anisotropy", _length),
-        cell.read("fragment_voxels", _count),
+        *(cell.text(column) for column in ("label_quality", "licence", "note", "domain", "image")),
+        assumed_anisotropy=cell.read("assumed_anisotropy", _length),
+        fragment_voxels=cell.read("fragment_voxels", _count),
     )
 
 
