@@ -251,7 +251,11 @@ def _row(
         cell.read("instances", _count),
         cell.read("diameter_px", _length),
         cell.read("voxel_um_zyx", _voxel),
-        *(cell.text(column) for column in ("label_quality", "licence", "note", "domain", "image")),
+        label_quality=cell.text("label_quality"),
+        licence=cell.text("licence"),
+        note=cell.text("note"),
+        domain=cell.text("domain"),
+        listed=cell.text("image"),
         assumed_anisotropy=cell.read("assumed_anisotropy", _length),
         fragment_voxels=cell.read("fragment_voxels", _count),
     )
