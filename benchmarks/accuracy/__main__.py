@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmarks.accuracy.board import Board
 from benchmarks.accuracy.card import card_table, fill
-from benchmarks.accuracy.compression import compressed_entrants
-from benchmarks.accuracy.entrants import check_names, entrant, exported, from_argument
+from benchmarks.accuracy.compression import compressed_models
 from benchmarks.accuracy.images import choose_items
 from benchmarks.accuracy.measure import measure
+from benchmarks.accuracy.models import check_names, exported, from_argument, open_model
 from benchmarks.accuracy.networks import network_times, untrained_models
 from benchmarks.accuracy.phantoms import SPLIT, write_phantoms
 from benchmarks.accuracy.report import write_report
+from benchmarks.accuracy.results import Results
 from benchmarks.accuracy.store import Store
 from fcp_runtime.cli.common import command_line, say_error, tqdm_progress
 from fcp_runtime.errors import SettingsError
@@ -31,8 +31,8 @@ from fcp_runtime.network.registry import load_model
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchmarks.accuracy.entrants import Entrant
     from benchmarks.accuracy.images import Item
+    from benchmarks.accuracy.models import Model
     from benchmarks.accuracy.store import Record, Rule
     from fcp_runtime.evaluate.manifest import Row
 
@@ -92,15 +92,15 @@ def main(manifest: Path, output: Path, fills: tuple[str, ...], **options: Any) -
     """Write tables and figures on how good the models are, computing only what is lacking."""
     output.mkdir(parents=True, exist_ok=True)
     rows = read_manifest(manifest, options["sources"])
-    entrants = enter(rows, output / "models", options)
+    models = enter(rows, output / "models", options)
     pages = [
-        (Path(path), by_name(entrants, name))
+        (Path(path), by_name(models, name))
         for path, _, name in (text.rpartition("=") for text in fills)
     ]
     items = choose(rows, output, options)
-    results = options["results"] or output / "results"
-    files = {one.sha256: Store(results, one.network, one.sha256) for one in entrants}
-    stores = {one: files[one.sha256] for one in entrants}
+    folder = options["results"] or output / "results"
+    files = {one.sha256: Store(folder, one.network, one.sha256) for one in models}
+    stores = {one: files[one.sha256] for one in models}
     failed: list[Any] = []
     students = {one: store for one, store in stores.items() if one.role == "student"}
     if not options["report_only"]:
@@ -111,18 +111,18 @@ def main(manifest: Path, output: Path, fills: tuple[str, ...], **options: Any) -
             failed += work(role_items, some, "gt")
         if options["estimate"]:
             failed += work([item for item in items if item.row.ndim == 2], students, "auto")
-    board = Board(
+    results = Results(
         tuple(items),
-        tuple(entrants),
+        tuple(models),
         collect(items, stores, "gt"),
         collect(items, students, "auto"),
     )
     rounds = 0 if options["report_only"] else options["rounds"]
-    times = network_times(output / "times.json", timed(entrants), rounds)
+    times = network_times(output / "times.json", timed(models), rounds)
     command = shlex.join(["python", "-m", "benchmarks.accuracy", *sys.argv[1:]])
-    report = write_report(board, times, output, compressed=options["compress"], command=command)
+    report = write_report(results, times, output, compressed=options["compress"], command=command)
     for path, one in pages:
-        fill(path, card_table(board, one))
+        fill(path, card_table(results, one))
     click.echo(report)
     for item, error in failed:
         click.echo(f"{NAME}: {item.key} failed", err=True)
@@ -131,34 +131,34 @@ def main(manifest: Path, output: Path, fills: tuple[str, ...], **options: Any) -
         sys.exit(1)
 
 
-def enter(rows: Sequence[Row], folder: Path, options: Mapping[str, Any]) -> list[Entrant]:
+def enter(rows: Sequence[Row], folder: Path, options: Mapping[str, Any]) -> list[Model]:
     """Return all models that take part."""
-    entrants = []
+    models = []
     if options["teacher"]:
-        entrants.append(from_argument(options["teacher"], "teacher", folder, name="teacher"))
+        models.append(from_argument(options["teacher"], "teacher", folder, name="teacher"))
     if options["generalist"]:
         name = "generalist"
-        entrants.append(from_argument(options["generalist"], "reference", folder, name=name))
+        models.append(from_argument(options["generalist"], "reference", folder, name=name))
     if options["undistilled"]:
         if not options["teacher"]:
             raise SettingsError("--undistilled needs --teacher")
         path = exported(Path(options["teacher"].rpartition("=")[2]), folder, "dilated")
-        entrants.append(entrant("dilated undistilled", str(path), "reference"))
-    entrants += [from_argument(text, "student", folder) for text in options["models"] or ("v3",)]
+        models.append(open_model("dilated undistilled", str(path), "reference"))
+    models += [from_argument(text, "student", folder) for text in options["models"] or ("v3",)]
     for text in options["leave_out"]:
         source, equals, model = text.partition("=")
         if not (source and equals and model):
             raise SettingsError(f"--leave-out {text}: give SOURCE=MODEL")
         named = f"without {source}={model}"
-        entrants.append(from_argument(named, "left out", folder, left_out=source))
+        models.append(from_argument(named, "left out", folder, left_out=source))
     if options["compress"]:
-        original = by_name(entrants, options["compress"])
-        entrants += compressed_entrants(original, rows, folder)
-    check_names(entrants)
-    return entrants
+        original = by_name(models, options["compress"])
+        models += compressed_models(original, rows, folder)
+    check_names(models)
+    return models
 
 
-def by_name(entrants: Sequence[Entrant], name: str) -> Entrant:
+def by_name(models: Sequence[Model], name: str) -> Model:
     """Return the model of that name.
 
     Raises
@@ -166,10 +166,10 @@ def by_name(entrants: Sequence[Entrant], name: str) -> Entrant:
     SettingsError
         If there is none.
     """
-    for one in entrants:
+    for one in models:
         if one.name == name:
             return one
-    raise SettingsError(f"no model {name}; there are: {', '.join(one.name for one in entrants)}")
+    raise SettingsError(f"no model {name}; there are: {', '.join(one.name for one in models)}")
 
 
 def choose(rows: Sequence[Row], output: Path, options: Mapping[str, Any]) -> list[Item]:
@@ -186,8 +186,8 @@ def choose(rows: Sequence[Row], output: Path, options: Mapping[str, Any]) -> lis
 
 
 def workload(
-    items: Sequence[Item], stores: Mapping[Entrant, Store]
-) -> list[tuple[list[Item], dict[Entrant, Store]]]:
+    items: Sequence[Item], stores: Mapping[Model, Store]
+) -> list[tuple[list[Item], dict[Model, Store]]]:
     """Return which images which models need: those of a left-out source only, or all."""
     everywhere = {one: store for one, store in stores.items() if one.role != "left out"}
     loads = [(list(items), everywhere)]
@@ -199,8 +199,8 @@ def workload(
 
 
 def collect(
-    items: Sequence[Item], stores: Mapping[Entrant, Store], rule: Rule
-) -> dict[tuple[Entrant, Item], Record]:
+    items: Sequence[Item], stores: Mapping[Model, Store], rule: Rule
+) -> dict[tuple[Model, Item], Record]:
     """Return the results at hand."""
     return {
         (one, item): record
@@ -210,11 +210,11 @@ def collect(
     }
 
 
-def timed(entrants: Sequence[Entrant]) -> dict[str, Any]:
+def timed(models: Sequence[Model]) -> dict[str, Any]:
     """Return what is timed: the ten networks by key, and compressed models by name."""
     own = {
-        one.name: partial(lambda model: load_model(model).content, one.model)
-        for one in entrants
+        one.name: partial(lambda model: load_model(model).content, one.location)
+        for one in models
         if one.role == "compressed"
     }
     return untrained_models() | own

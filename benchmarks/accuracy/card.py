@@ -14,24 +14,24 @@ from fcp_runtime.io.atomic import replacing
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchmarks.accuracy.board import Board
-    from benchmarks.accuracy.entrants import Entrant
+    from benchmarks.accuracy.models import Model
+    from benchmarks.accuracy.results import Results
 
 FIRST = "| source | images | nuclei |"
 """How the table begins that is replaced."""
 
 
-def card_table(board: Board, student: Entrant) -> str:
+def card_table(results: Results, student: Model) -> str:
     """Return the student's figures beside the teacher's, one row a source.
 
     Parts of which the student lacks an image are left out, and columns that nobody can fill.
     """
-    rows, guessed = [], replace(board, records=board.estimated)
-    for part in [*board.parts, *moderate(board).values()]:
-        mine = board.complete(student, part)
+    rows, guessed = [], replace(results, records=results.estimated)
+    for part in [*results.parts, *moderate(results).values()]:
+        mine = results.complete(student, part)
         if mine is None:
             continue
-        its = board.complete(board.teacher, part) if board.teacher else None
+        its = results.complete(results.teacher, part) if results.teacher else None
         guess = None if part.whole else guessed.complete(student, part)
         rows.append(
             (
@@ -43,7 +43,7 @@ def card_table(board: Board, student: Entrant) -> str:
                 f"{mean_ap(mine.pooled):.3f}",
                 f"{mean_ap(its.pooled):.3f}" if its else "",
                 f"{f1(guess.pooled):.3f}" if guess else "",
-                diameters_right(board, student, part),
+                diameters_right(results, student, part),
             )
         )
     name = student.name
@@ -80,11 +80,11 @@ def fill(path: Path, table: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def accuracy_entry(board: Board, student: Entrant) -> dict[str, Any]:
+def accuracy_entry(results: Results, student: Model) -> dict[str, Any]:
     """Return the student's figures as ``models/manifest.json`` has them under ``accuracy``."""
     entry: dict[str, Any] = {}
-    for part in board.parts:
-        found = board.complete(student, part)
+    for part in results.parts:
+        found = results.complete(student, part)
         if found is None:
             continue
         entry.setdefault(part.split, {})[part.title] = {

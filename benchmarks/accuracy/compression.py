@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.accuracy.entrants import Entrant, entrant
+from benchmarks.accuracy.models import Model, open_model
 from fcp_runtime.errors import SettingsError
 from fcp_runtime.io.atomic import replacing
 from fcp_runtime.network.registry import load_model
@@ -32,14 +32,14 @@ CALIBRATION = 32
 """Tiles that show which values occur inside the network."""
 
 
-def compressed_entrants(
-    original: Entrant, rows: Sequence[Row], folder: Path, *, seed: int = 0
-) -> list[Entrant]:
+def compressed_models(
+    original: Model, rows: Sequence[Row], folder: Path, *, seed: int = 0
+) -> list[Model]:
     """Return the model in integers and pruned, as ONNX files made if they do not lie there.
 
     Parameters
     ----------
-    original : Entrant
+    original : Model
     rows : sequence of Row
         Of a manifest; calibration uses those whose split begins with ``train``.
     folder : Path
@@ -53,7 +53,7 @@ def compressed_entrants(
         If there are no train rows.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    loaded = load_model(original.model)
+    loaded = load_model(original.location)
     content, diameter = loaded.content, loaded.info.diam_mean
     recipes: dict[str, Callable[[], bytes]] = {
         "int8 static": lambda: quantise_static(content, calibration_tiles(rows, diameter, seed)),
@@ -69,7 +69,7 @@ def compressed_entrants(
             compressed = recipe()
             with replacing(path) as temporary:
                 temporary.write_bytes(compressed)
-        made.append(entrant(f"{original.name} {what}", str(path), "compressed"))
+        made.append(open_model(f"{original.name} {what}", str(path), "compressed"))
     return made
 
 

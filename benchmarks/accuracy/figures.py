@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from benchmarks.accuracy.board import Board
-    from benchmarks.accuracy.entrants import Entrant
+    from benchmarks.accuracy.models import Model
+    from benchmarks.accuracy.results import Results
 
 COLOUR = {"student": COLOURS[0], "teacher": COLOURS[1], "reference": COLOURS[7]}
 
@@ -29,25 +29,25 @@ PLACES = (
 """Where a name may stand beside its point, the best first."""
 
 
-def against(board: Board, values: Mapping[Entrant, float], label: str, path: Path) -> None:
+def against(results: Results, values: Mapping[Model, float], label: str, path: Path) -> None:
     """Draw F1, averaged over the sources of each split, against a number of the network.
 
     Parameters
     ----------
-    board : Board
-    values : mapping of Entrant to float
+    results : Results
+    values : mapping of Model to float
         Models without a value are left out.
     label : str
         Of the abscissa.
     path : Path
         The PNG file.
     """
-    splits = list(dict.fromkeys(part.split for part in board.parts))
+    splits = list(dict.fromkeys(part.split for part in results.parts))
     made, axes = figure(len(splits))
     for split, axis in zip(splits, axes[0], strict=True):
         points = []
-        for one in board.of_role("student", "teacher", "reference"):
-            height = mean_f1(board, one, split)
+        for one in results.of_role("student", "teacher", "reference"):
+            height = mean_f1(results, one, split)
             if one in values and height is not None:
                 points.append((values[one], height, one))
         axis.set(xscale="log", xlabel=label, ylabel="F1 at IoU 0.5, mean of sources", title=split)
@@ -56,29 +56,29 @@ def against(board: Board, values: Mapping[Entrant, float], label: str, path: Pat
     save_figure(made, path)
 
 
-def mean_f1(board: Board, one: Entrant, split: str) -> float | None:
+def mean_f1(results: Results, one: Model, split: str) -> float | None:
     """Return pooled F1 averaged over the complete sources of a split; None if one is incomplete."""
     found = []
-    for part in board.parts:
+    for part in results.parts:
         if part.split == split and not (part.total or part.whole or part.recall_only):
-            summary = board.summary(one, part)
+            summary = results.summary(one, part)
             if summary is None or len(summary.single) < len(part.items):
                 return None
             found.append(f1(summary.pooled))
     return sum(found) / len(found) if found else None
 
 
-def along_axes(board: Board, path: Path) -> bool:
+def along_axes(results: Results, path: Path) -> bool:
     """Draw F1 on phantoms: a row a phenotype, a column an axis; False if there are none."""
-    parts = [part for part in board.parts if part.split == SPLIT and not part.total]
-    entrants = board.of_role("teacher", "reference", "student")
+    parts = [part for part in results.parts if part.split == SPLIT and not part.total]
+    models = results.of_role("teacher", "reference", "student")
     if not parts:
         return False
     made, grid = figure(len(AXES), len(parts), width=3.3, height=2.4)
     for part, row in zip(parts, grid, strict=True):
         for (name, values), axis in zip(AXES.items(), row, strict=True):
-            for number, one in enumerate(entrants):
-                shown = [(v, board.summary(one, varied(part, name, v))) for v in values]
+            for number, one in enumerate(models):
+                shown = [(v, results.summary(one, varied(part, name, v))) for v in values]
                 line = [(value, f1(found.pooled)) for value, found in shown if found]
                 if line:
                     marker = "os^"[number // len(COLOURS) % 3]
@@ -96,7 +96,7 @@ def along_axes(board: Board, path: Path) -> bool:
     return True
 
 
-def _scatter(axis: Any, points: list[tuple[float, float, Entrant]]) -> None:
+def _scatter(axis: Any, points: list[tuple[float, float, Model]]) -> None:
     """Draw points, each with its name where that covers neither a point nor another name."""
     from matplotlib.transforms import Bbox
 

@@ -18,8 +18,8 @@ from fcp_runtime.segmenter import Segmenter
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchmarks.accuracy.entrants import Entrant
     from benchmarks.accuracy.images import Item
+    from benchmarks.accuracy.models import Model
     from benchmarks.accuracy.store import Rule, Store
     from fcp_runtime.evaluate.runner import Outcome
     from fcp_runtime.machine.workers import Progress
@@ -37,7 +37,7 @@ FILES = (
 
 def measure(
     items: Sequence[Item],
-    stores: Mapping[Entrant, Store],
+    stores: Mapping[Model, Store],
     rule: Rule,
     *,
     threads: int | None,
@@ -51,8 +51,8 @@ def measure(
     Parameters
     ----------
     items : sequence of Item
-    stores : mapping of Entrant to Store
-        One and the same for entrants of one model.
+    stores : mapping of Model to Store
+        One and the same for models of one file.
     rule : {"gt", "auto"}
     threads : int or None
     again : bool
@@ -66,7 +66,7 @@ def measure(
     """
     code = code_digest()
     pairs = [(item, one) for item in items for one in stores]
-    segmenters: dict[Entrant, Segmenter] = {}
+    segmenters: dict[Model, Segmenter] = {}
     failed: list[tuple[Item, FcpError]] = []
     for done, (item, one) in enumerate(pairs):
         progress("results", done, len(pairs))
@@ -74,7 +74,7 @@ def measure(
         if known is not None and not (again and known.code != code):
             continue
         if one not in segmenters:
-            segmenters[one] = _warm(Segmenter(one.model, threads))
+            segmenters[one] = _warm(Segmenter(one.location, threads))
         segmenter = segmenters[one]
         try:
             outcome = evaluate_row(item.row, segmenter, rule).outcome

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from benchmarks.accuracy.board import Board
+    from benchmarks.accuracy.results import Results
 
 NETWORKS = """Counted from the networks; MACs are those of convolutions and linear layers for 1024x1024 pixels,
 the thesis counts normalisation too in some. Its counts leave out what was zero or constant in an untrained
@@ -43,13 +43,13 @@ only make the zipped file smaller."""
 
 
 def write_report(
-    board: Board, times: Mapping[str, float], folder: Path, *, compressed: str, command: str
+    results: Results, times: Mapping[str, float], folder: Path, *, compressed: str, command: str
 ) -> Path:
     """Write report, tables and figures into a folder; return the report.
 
     Parameters
     ----------
-    board : Board
+    results : Results
     times : mapping of str to float
         From `network_times`.
     folder : Path
@@ -58,39 +58,39 @@ def write_report(
     command : str
         That made the report.
     """
-    teacher, references = board.teacher, board.of_role("reference")
-    students = board.of_role("student")
-    tables.write_accuracy(board, folder / "accuracy.csv")
-    tables.write_images(board, folder / "images.csv")
+    teacher, references = results.teacher, results.of_role("reference")
+    students = results.of_role("student")
+    tables.write_accuracy(results, folder / "accuracy.csv")
+    tables.write_images(results, folder / "images.csv")
     text = {
         "Networks (thesis, table 3.5)": [NETWORKS, tables.networks(times, folder / "networks.csv")],
-        "Accuracy by source (thesis, table 4.4)": [ACCURACY, sections.accuracy(board)],
-        "Incomplete truth: recall only": [sections.recall_only(board)],
-        "Against parameters and time": [_figures(board, times, folder)],
-        "Synthetic organoids": [PHANTOMS, sections.phantoms(board)],
-        "The thesis's count beside ours": [LENIENT, sections.lenient(board)],
-        "Estimated diameters": [ESTIMATED, sections.estimated(board)],
+        "Accuracy by source (thesis, table 4.4)": [ACCURACY, sections.accuracy(results)],
+        "Incomplete truth: recall only": [sections.recall_only(results)],
+        "Against parameters and time": [_figures(results, times, folder)],
+        "Synthetic organoids": [PHANTOMS, sections.phantoms(results)],
+        "The thesis's count beside ours": [LENIENT, sections.lenient(results)],
+        "Estimated diameters": [ESTIMATED, sections.estimated(results)],
     }
-    if text["Synthetic organoids"][1] and figures.along_axes(board, folder / "phantoms.png"):
+    if text["Synthetic organoids"][1] and figures.along_axes(results, folder / "phantoms.png"):
         text["Synthetic organoids"].append("![F1 on phantoms](phantoms.png)")
     if teacher is not None:
-        found = sections.compared(board, [(one, teacher) for one in students])
-        above = sections.compared(board, [(teacher, one) for one in references])
+        found = sections.compared(results, [(one, teacher) for one in students])
+        above = sections.compared(results, [(teacher, one) for one in references])
         tables.write_differences([*found, *above], folder / "differences.csv")
         told = [DIFFERENCES, sections.differences(found, better=False)] if found else [""]
         text["Students against the teacher"] = told
         told = [REFERENCE, sections.differences(above, better=True)] if above else [""]
         text["The teacher against the references"] = told
-    text["Figures to reach"] = [targets.targets(board)]
-    text["One source left out"] = [LEFT_OUT, sections.left_out(board)]
-    originals = [one for one in board.entrants if one.name == compressed]
+    text["Figures to reach"] = [targets.targets(results)]
+    text["One source left out"] = [LEFT_OUT, sections.left_out(results)]
+    originals = [one for one in results.models if one.name == compressed]
     if originals:
-        table = tables.compression(board, originals[0], times, folder / "compression.csv")
+        table = tables.compression(results, originals[0], times, folder / "compression.csv")
         text["Integers and pruning"] = [COMPRESSION, table]
     for one in students:
-        entry = json.dumps(accuracy_entry(board, one), indent=1, sort_keys=True)
+        entry = json.dumps(accuracy_entry(results, one), indent=1, sort_keys=True)
         (folder / f"accuracy-{one.name}.json").write_text(entry + "\n", encoding="utf-8")
-    lines = ["# Accuracy", f"Made by `{command}` on {machine()}.", *_warnings(board)]
+    lines = ["# Accuracy", f"Made by `{command}` on {machine()}.", *_warnings(results)]
     for title, paragraphs in text.items():
         if paragraphs[-1]:  # a section without its table is left out
             lines += [f"## {title}", *paragraphs]
@@ -100,35 +100,35 @@ def write_report(
     return report
 
 
-def _figures(board: Board, times: Mapping[str, float], folder: Path) -> str:
+def _figures(results: Results, times: Mapping[str, float], folder: Path) -> str:
     counts = {key: float(count) for key, _, count, _ in complexity()}
-    parameters = {one: counts[one.network] for one in board.entrants if one.network in counts}
-    figures.against(board, parameters, "parameters", folder / "f1-parameters.png")
+    parameters = {one: counts[one.network] for one in results.models if one.network in counts}
+    figures.against(results, parameters, "parameters", folder / "f1-parameters.png")
     shown = ["![F1 against parameters](f1-parameters.png)"]
     if times:
         label = "network seconds for 1024x1024 pixels, nuclei of 17 pixels, one thread"
         seconds = {
-            one: times[one.network] * one.pixels for one in board.entrants if one.network in times
+            one: times[one.network] * one.pixels for one in results.models if one.network in times
         }
-        figures.against(board, seconds, label, folder / "f1-time.png")
+        figures.against(results, seconds, label, folder / "f1-time.png")
         shown.append("![F1 against network time](f1-time.png)")
     return "\n\n".join(shown)
 
 
-def _warnings(board: Board) -> list[str]:
+def _warnings(results: Results) -> list[str]:
     """Say what makes results incomplete or uneven."""
     notes = []
     code = code_digest()
-    old = sum(record.code != code for record in board.records.values())
+    old = sum(record.code != code for record in results.records.values())
     if old:
         notes.append(
-            f"{old} of {len(board.records)} results were computed by other code than the present; "
+            f"{old} of {len(results.records)} results were computed by other code than the present; "
             "`--again` computes them anew."
         )
-    threads = sorted({record.threads for record in board.records.values()})
+    threads = sorted({record.threads for record in results.records.values()})
     if len(threads) > 1:
         notes.append(f"Network times were taken with {' and '.join(map(str, threads))} threads.")
-    lacking = len(board.items) * len(board.entrants) - len(board.records)
+    lacking = len(results.items) * len(results.models) - len(results.records)
     if lacking:
         notes.append(f"{lacking} results are lacking; parts without all images say so.")
     return [f"Note: {note}" for note in notes]

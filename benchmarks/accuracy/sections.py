@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from benchmarks.accuracy.board import spread
 from benchmarks.accuracy.phantoms import AXES, SPLIT, Condition, condition_of
+from benchmarks.accuracy.results import spread
 from benchmarks.common import markdown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.accuracy.board import Board, Part, Spread, Summary
     from benchmarks.accuracy.bootstrap import Difference, Interval
-    from benchmarks.accuracy.entrants import Entrant
+    from benchmarks.accuracy.models import Model
+    from benchmarks.accuracy.results import Part, Results, Spread, Summary
     from fcp_runtime.evaluate.metrics import Scores
 
 
@@ -43,15 +43,15 @@ def lenient_f1(scores: Scores) -> float:
     return scores.lenient.f1
 
 
-def accuracy(board: Board) -> str:
+def accuracy(results: Results) -> str:
     """Return table 4.4 for every source: mean and spread over images, then pooled."""
     text = []
-    for part in board.parts:
+    for part in results.parts:
         if part.split == SPLIT or part.recall_only:
             continue
         rows, title = [], f"### {part.title}"
-        for one in board.of_role("teacher", "reference", "student"):
-            found = board.summary(one, part)
+        for one in results.of_role("teacher", "reference", "student"):
+            found = results.summary(one, part)
             if found is None:
                 continue
             if len(found.single) == len(part.items):
@@ -73,43 +73,43 @@ def accuracy(board: Board) -> str:
     return "\n\n".join(text)
 
 
-def recall_only(board: Board) -> str:
+def recall_only(results: Results) -> str:
     """Return the recall where the truth is incomplete; empty without such images."""
-    entrants = board.of_role("teacher", "reference", "student")
+    models = results.of_role("teacher", "reference", "student")
     rows = []
-    for part in board.parts:
-        for one in entrants if part.recall_only else ():
-            found = board.summary(one, part)
+    for part in results.parts:
+        for one in models if part.recall_only else ():
+            found = results.summary(one, part)
             if found is not None:
                 lenient = found.pooled.lenient.recall
                 rows.append((part.title, one.name, f"{recall(found.pooled):.3f}", f"{lenient:.3f}"))
     return markdown(("source", "model", "recall", "recall, lenient"), rows) if rows else ""
 
 
-def lenient(board: Board) -> str:
+def lenient(results: Results) -> str:
     """Return the thesis's count beside ours: F1 at any overlap, and at IoU 0.5."""
-    entrants = board.of_role("teacher", "reference", "student")
+    models = results.of_role("teacher", "reference", "student")
     rows = []
-    for part in board.parts:
+    for part in results.parts:
         cells = []
-        for one in entrants:
-            found = None if part.recall_only else board.summary(one, part)
+        for one in models:
+            found = None if part.recall_only else results.summary(one, part)
             values = (lenient_f1(found.pooled), f1(found.pooled)) if found else None
             cells.append("{:.3f} / {:.3f}".format(*values) if values else "")
         if any(cells):
             rows.append((part.title, *cells))
-    return markdown(("lenient / IoU 0.5", *(one.name for one in entrants)), rows)
+    return markdown(("lenient / IoU 0.5", *(one.name for one in models)), rows)
 
 
-def estimated(board: Board) -> str:
+def estimated(results: Results) -> str:
     """Return F1 and mean AP of the students at estimated diameters, and how many are right."""
-    students, guessed = board.of_role("student"), replace(board, records=board.estimated)
+    students, guessed = results.of_role("student"), replace(results, records=results.estimated)
     rows = []
-    for part in board.parts:
+    for part in results.parts:
         cells = []
         for one in students:
             found = None if part.whole else guessed.complete(one, part)
-            right = diameters_right(board, one, part)
+            right = diameters_right(results, one, part)
             told = f"{f1(found.pooled):.3f} / {mean_ap(found.pooled):.3f}, {right}" if found else ""
             cells.append(told)
         if any(cells):
@@ -117,28 +117,28 @@ def estimated(board: Board) -> str:
     return markdown(("F1 / AP, right", *(one.name for one in students)), rows) if rows else ""
 
 
-def diameters_right(board: Board, student: Entrant, part: Part) -> str:
+def diameters_right(results: Results, student: Model, part: Part) -> str:
     """Return of how many images the estimated diameter is right, where it was estimated."""
     if part.whole:
         return ""
-    found = [board.estimated.get((student, item)) for item in part.items]
+    found = [results.estimated.get((student, item)) for item in part.items]
     judged = [record.diameter_is_right for record in found if record is not None]
     return f"{sum(map(bool, judged))} of {len(judged)}" if judged else ""
 
 
 def compared(
-    board: Board, pairs: Sequence[tuple[Entrant, Entrant]]
-) -> list[tuple[Entrant, Entrant, Part, Difference]]:
+    results: Results, pairs: Sequence[tuple[Model, Model]]
+) -> list[tuple[Model, Model, Part, Difference]]:
     """Return the differences of pairs of models on every part where both have images."""
     return [
         (first, second, part, difference)
         for first, second in pairs
-        for part in board.parts
-        if (difference := board.difference(first, second, part)) is not None
+        for part in results.parts
+        if (difference := results.difference(first, second, part)) is not None
     ]
 
 
-def differences(found: Sequence[tuple[Entrant, Entrant, Part, Difference]], *, better: bool) -> str:
+def differences(found: Sequence[tuple[Model, Model, Part, Difference]], *, better: bool) -> str:
     """Return a table of differences with 95 % intervals, and whether the first model holds.
 
     Parameters
@@ -164,15 +164,15 @@ def differences(found: Sequence[tuple[Entrant, Entrant, Part, Difference]], *, b
     return markdown(("models", "source", "images", "groups", "F1", "mean AP", last), rows)
 
 
-def left_out(board: Board) -> str:
+def left_out(results: Results) -> str:
     """Return how models do on a source that they never saw; empty without such models."""
     rows = []
-    others = [*board.of_role("student")[:1], *board.of_role("teacher")]
-    for one in board.of_role("left out"):
-        for part in board.parts:
+    others = [*results.of_role("student")[:1], *results.of_role("teacher")]
+    for one in results.of_role("left out"):
+        for part in results.parts:
             if part.recall_only or part.total or part.items[0].row.source != one.left_out:
                 continue
-            cells = [board.summary(model, part) for model in (one, *others)]
+            cells = [results.summary(model, part) for model in (one, *others)]
             values = [
                 f"{f1(found.pooled):.3f} / {mean_ap(found.pooled):.3f}" if found else ""
                 for found in cells
@@ -182,22 +182,22 @@ def left_out(board: Board) -> str:
     return markdown(header, rows) if rows else ""
 
 
-def phantoms(board: Board) -> str:
+def phantoms(results: Results) -> str:
     """Return F1 and AP on synthetic organoids by phenotype, one axis varied; empty without."""
-    entrants = board.of_role("teacher", "reference", "student")
+    models = results.of_role("teacher", "reference", "student")
     rows = []
     for axis, values in AXES.items():
-        for part in board.parts:
+        for part in results.parts:
             if part.split != SPLIT:
                 continue
             for value in values:
                 few = varied(part, axis, value)
-                cells = [board.summary(one, few) for one in entrants]
+                cells = [results.summary(one, few) for one in models]
                 if any(cells):
                     rows.append(
                         (axis, f"{value:g}", part.title, *(_pair(found) for found in cells))
                     )
-    header = ("axis", "value", "phantoms", *(one.name for one in entrants))
+    header = ("axis", "value", "phantoms", *(one.name for one in models))
     return markdown(header, rows) if rows else ""
 
 
@@ -211,7 +211,7 @@ def varied(part: Part, axis: str, value: float) -> Part:
     return replace(part, items=tuple(kept))
 
 
-def _named(one: Entrant, part: Part, found: Summary) -> str:
+def _named(one: Model, part: Part, found: Summary) -> str:
     count, wanted = len(found.single), len(part.items)
     return one.name if count == wanted else f"{one.name} ({count} of {wanted} images)"
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from fcp_runtime.errors import OutputError
+from benchmarks.store import LineStore
 from fcp_runtime.evaluate.metrics import Counts, Scores
 from fcp_runtime.settings import Settings
 
@@ -122,12 +120,15 @@ class Store:
     """
 
     def __init__(self, folder: Path, network: str, sha256: str) -> None:
-        self.path = folder / f"{network}-{sha256[:12]}.jsonl"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be made a folder: {error.strerror}") from error
-        self.records = read_records(self.path)
+        self._lines = LineStore(folder / f"{network}-{sha256[:12]}.jsonl", Key._fields)
+        known = {field.name for field in fields(Record)}
+        found = [values for values in self._lines.results.values() if values.keys() == known]
+        self.records = {record.key: record for record in (Record(**values) for values in found)}
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._lines.path
 
     def find(self, item: Item, rule: Rule) -> Record | None:
         """Return the result for an image as it is now, with the settings usual now, or None."""
@@ -137,31 +138,4 @@ class Store:
     def add(self, record: Record) -> None:
         """Keep a result, in the file too; a second one for the same image takes its place."""
         self.records[record.key] = record
-        line = json.dumps(asdict(record), sort_keys=True) + "\n"
-        try:
-            with self.path.open("a+b") as file:
-                if file.tell():
-                    file.seek(-1, os.SEEK_END)
-                    line = line if file.read() == b"\n" else f"\n{line}"  # after a cut line
-                file.write(line.encode())  # one write at the end: runs may share the file
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from error
-
-
-def read_records(path: Path) -> dict[Key, Record]:
-    """Return the results in a file, the last of each image; none if there is no file.
-
-    A line that an interrupted run left unfinished is passed over.
-    """
-    records = {}
-    known = {field.name for field in fields(Record)}
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    for line in lines:
-        try:
-            values = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(values, dict) and values.keys() == known:
-            record = Record(**values)
-            records[record.key] = record
-    return records
+        self._lines.add(asdict(record))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from benchmarks.accuracy.board import spread
 from benchmarks.accuracy.compression import zipped_size
 from benchmarks.accuracy.networks import THESIS, complexity
+from benchmarks.accuracy.results import spread
 from benchmarks.accuracy.sections import f1, mean_ap, precision, recall
 from benchmarks.common import markdown, write_csv
 from fcp_runtime.evaluate.report import score_values
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from benchmarks.accuracy.board import Board, Part
     from benchmarks.accuracy.bootstrap import Difference
-    from benchmarks.accuracy.entrants import Entrant
+    from benchmarks.accuracy.models import Model
+    from benchmarks.accuracy.results import Part, Results
 
 
 def networks(times: Mapping[str, float], path: Path) -> str:
@@ -47,21 +47,21 @@ def networks(times: Mapping[str, float], path: Path) -> str:
     return markdown(header, shown)
 
 
-def compression(board: Board, original: Entrant, times: Mapping[str, float], path: Path) -> str:
+def compression(results: Results, original: Model, times: Mapping[str, float], path: Path) -> str:
     """Return a model beside its compressed forms, and write the table as CSV."""
-    parts = [part for part in board.parts if part.total]
+    parts = [part for part in results.parts if part.total]
     header = ["model", "kB", "kB zipped", "s for 1024x1024"]
     header += [f"{name}, {part.title}" for part in parts for name in ("F1", "AP")]
     rows: list[list[object]] = []
-    for one in (original, *board.of_role("compressed")):
-        content = load_model(one.model).content
+    for one in (original, *results.of_role("compressed")):
+        content = load_model(one.location).content
         row: list[object] = [one.name, round(len(content) / 1e3), round(zipped_size(content) / 1e3)]
         seconds = times.get(one.network if one is original else one.name)
         row.append("" if seconds is None else f"{seconds:.3f}")
         for part in parts:
             # only images that every form has, so that the rows compare
-            few = _shared(board, (original, *board.of_role("compressed")), part)
-            found = board.summary(one, few)
+            few = _shared(results, (original, *results.of_role("compressed")), part)
+            found = results.summary(one, few)
             row += (
                 [f"{f1(found.pooled):.3f}", f"{mean_ap(found.pooled):.3f}"] if found else ["", ""]
             )
@@ -70,7 +70,7 @@ def compression(board: Board, original: Entrant, times: Mapping[str, float], pat
     return markdown(header, rows)
 
 
-def write_accuracy(board: Board, path: Path) -> None:
+def write_accuracy(results: Results, path: Path) -> None:
     """Write every model's figures on every part as CSV."""
     scores = {"precision": precision, "recall": recall, "f1": f1, "ap_mean": mean_ap}
     spreads = [f"{name}_{what}" for name in scores for what in ("mean", "sd")]
@@ -78,9 +78,9 @@ def write_accuracy(board: Board, path: Path) -> None:
     header = ["split", "source", "model", "role", "images", "of", "true_objects", "found_objects"]
     header += [*pooled, *spreads, "lenient_precision", "lenient_recall", "lenient_f1"]
     rows: list[list[object]] = []
-    for part in board.parts:
-        for one in board.entrants:
-            found = board.summary(one, part)
+    for part in results.parts:
+        for one in results.models:
+            found = results.summary(one, part)
             if found is None:
                 continue
             row: list[object] = [part.split, part.title, one.name, one.role, len(found.single)]
@@ -96,12 +96,12 @@ def write_accuracy(board: Board, path: Path) -> None:
     write_csv(path, [*header, "network_seconds_mean", "network_seconds_sd"], rows)
 
 
-def write_images(board: Board, path: Path) -> None:
+def write_images(results: Results, path: Path) -> None:
     """Write every model's figures on every image as CSV."""
     names = ("precision", "recall", "f1", "ap50", "ap75", "ap90", "ap_mean")
     header = ("image", "group", "model", *names, "lenient_f1", "network_seconds", "total_seconds")
     rows = []
-    for (one, item), record in board.records.items():
+    for (one, item), record in results.records.items():
         values = score_values(record.scores)
         row = (item.key, item.group, one.name, *(values[name] for name in names))
         seconds = (record.network_seconds, record.total_seconds)
@@ -109,9 +109,7 @@ def write_images(board: Board, path: Path) -> None:
     write_csv(path, (*header, "threads", "code"), rows)
 
 
-def write_differences(
-    found: Sequence[tuple[Entrant, Entrant, Part, Difference]], path: Path
-) -> None:
+def write_differences(found: Sequence[tuple[Model, Model, Part, Difference]], path: Path) -> None:
     """Write differences of models with their intervals as CSV."""
     header = ["first", "second", "split", "source", "images", "groups"]
     header += [f"{name}{end}" for name in ("f1", "ap_mean") for end in ("", "_low", "_high")]
@@ -125,7 +123,7 @@ def write_differences(
     write_csv(path, [*header, "not_worse", "better"], rows)
 
 
-def _shared(board: Board, entrants: Sequence[Entrant], part: Part) -> Part:
+def _shared(results: Results, models: Sequence[Model], part: Part) -> Part:
     """Return the images of a part that all of the models have."""
-    kept = [i for i in part.items if all((one, i) in board.records for one in entrants)]
+    kept = [i for i in part.items if all((one, i) in results.records for one in models)]
     return replace(part, items=tuple(kept))

@@ -12,8 +12,8 @@ from benchmarks.common import markdown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.accuracy.board import Board, Part
-    from benchmarks.accuracy.entrants import Entrant
+    from benchmarks.accuracy.models import Model
+    from benchmarks.accuracy.results import Part, Results
     from fcp_runtime.evaluate.metrics import Scores
 
 
@@ -38,19 +38,19 @@ TARGETS = (
 """Without ``least`` the teacher's figure must be reached."""
 
 
-def targets(board: Board) -> str:
+def targets(results: Results) -> str:
     """Return what each student reaches of the targets; empty without a part of that name."""
-    parts = {part.title: part for part in board.parts} | moderate(board)
-    teacher = board.teacher
+    parts = {part.title: part for part in results.parts} | moderate(results)
+    teacher = results.teacher
     rows = []
     for target in TARGETS:
         part = parts.get(target.part)
         if part is None:
             continue
-        goal = _value(board, teacher, part, target)
+        goal = _value(results, teacher, part, target)
         least = target.least if target.least is not None else goal
-        for student in board.of_role("student"):
-            value = _value(board, student, part, target)
+        for student in results.of_role("student"):
+            value = _value(results, student, part, target)
             if value is None or least is None:
                 continue
             shown = "" if goal is None else f"{goal:.3f}"
@@ -61,9 +61,9 @@ def targets(board: Board) -> str:
     return markdown(header, rows) if rows else ""
 
 
-def moderate(board: Board) -> dict[str, Part]:
+def moderate(results: Results) -> dict[str, Part]:
     """Return the phantoms of moderate density of all phenotypes as a part, if there are any."""
-    for part in board.parts:
+    for part in results.parts:
         if part.split == SPLIT and part.total:
             few = varied(part, "density", DENSITIES[1])
             title = "phantoms of moderate density"
@@ -71,6 +71,6 @@ def moderate(board: Board) -> dict[str, Part]:
     return {}
 
 
-def _value(board: Board, one: Entrant | None, part: Part, target: Target) -> float | None:
-    found = board.summary(one, part) if one else None
+def _value(results: Results, one: Model | None, part: Part, target: Target) -> float | None:
+    found = results.summary(one, part) if one else None
     return target.score(found.pooled) if found else None

@@ -13,8 +13,8 @@ import click
 from benchmarks.speed.plan import plan
 from benchmarks.speed.presets import PRESETS, SECTIONS
 from benchmarks.speed.report import write_report
+from benchmarks.speed.runner import ROOT, FailedMeasurementError, Runner
 from benchmarks.speed.store import Store
-from benchmarks.speed.workshop import ROOT, FailedMeasurementError, Workshop
 from fcp_runtime.machine.system import usable_cpus
 from fcp_runtime.network.registry import list_models
 
@@ -84,35 +84,35 @@ def main(
         teacher=teacher is not None,
     )
     output.mkdir(parents=True, exist_ok=True)
-    store = Store(output / "results")
-    workshop = Workshop(output.resolve(), teacher, cellpose_python, torch)
+    store = Store(output)
+    runner = Runner(output.resolve(), teacher, cellpose_python, torch)
     wanted = [item for item in measurements if not only or item.section in only]
-    missing = [item for item in wanted if not store.path(item).exists()]
+    missing = [item for item in wanted if store.load(item) is None]
     failed = 0
     try:
-        failed = measure(missing, store, workshop, model)
+        failed = measure(missing, store, runner, model)
     finally:  # interrupted too: the report is made from what there is
         title = (
             f"Preset {'quick' if quick else preset}, {chosen.planes}x{chosen.width}x{chosen.width}"
         )
         report = publish(output, store.gather(measurements), title)
-        done = sum(store.path(item).exists() for item in wanted)
+        done = sum(store.load(item) is not None for item in wanted)
         click.echo(f"{report}: {done} of {len(wanted)} measurements")
     if failed:
         raise SystemExit(1)
 
 
-def measure(missing: list[Measurement], store: Store, workshop: Workshop, model: str) -> int:
+def measure(missing: list[Measurement], store: Store, runner: Runner, model: str) -> int:
     """Make measurements one after the other; return how many failed."""
     begun = time.perf_counter()
     failed = 0
     if missing:
-        workshop.warm_up(model)
+        runner.warm_up(model)
     for index, item in enumerate(missing, 1):
         spent = time.perf_counter() - begun
         click.echo(f"{spent:6.0f} s  {index}/{len(missing)}  {item.section}: {item.name}", err=True)
         try:
-            result = workshop.measure(item.task, item.arguments)
+            result = runner.measure(item.task, item.arguments)
         except FailedMeasurementError as error:
             failed += 1
             click.echo(f"{item.section}: {item.name}: {error}", err=True)

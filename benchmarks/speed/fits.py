@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from benchmarks.speed.store import Result
+    from benchmarks.store import Result
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from benchmarks.speed.fits import Cost, fit_cost, medians, residuals
 from benchmarks.speed.tables import Found, Table
 
 if TYPE_CHECKING:
-    from benchmarks.speed.store import Result
+    from benchmarks.store import Result
 
 
 @dataclass(frozen=True)

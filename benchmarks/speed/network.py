@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from benchmarks.speed.store import Result
+    from benchmarks.store import Result
 
 MATRIX = 1024
 """Edge of the matrices whose product is timed."""

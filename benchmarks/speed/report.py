@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.common import machine, markdown, write_csv
-from benchmarks.speed import figures, outlook, tables
+from benchmarks.speed import extrapolation, figures, tables
 from benchmarks.speed.fits import medians
 from benchmarks.speed.growth import grow, growth_table
 from fcp_runtime.io.atomic import replacing
@@ -58,9 +58,9 @@ def write_report(folder: Path, sections: dict[str, Found], title: str, commits: 
     ]
     if len(commits) > 1:
         parts.append("**Measured with more than one version of the code: compare with care.**")
-    found = outlook.aims(sections)
+    found = extrapolation.aims(sections)
     if found:
-        parts += ["## Asked for and measured", _table(folder, outlook.aim_table(found))]
+        parts += ["## Asked for and measured", _table(folder, extrapolation.aim_table(found))]
         parts.append("The aims are for 237x1024x1024 voxels on two cores.")
     for name, results in sections.items():
         parts += [WORDS[name], *SECTIONS[name](folder, results, sections)]
@@ -107,7 +107,7 @@ def _beside(folder: Path, found: Found, _: dict[str, Found]) -> Iterator[str]:
 
 
 def _students(folder: Path, found: Found, sections: dict[str, Found]) -> Iterator[str]:
-    main = sections.get("thesis", {}).get(outlook.MAIN)
+    main = sections.get("thesis", {}).get(extrapolation.MAIN)
     table = tables.student_table(found, medians(main)["tile_pixels"] if main else None)
     yield _table(folder, table)
     yield _figure(folder, "students", figures.students(table))
@@ -128,7 +128,7 @@ def _profile(folder: Path, found: Found, sections: dict[str, Found]) -> Iterator
     yield _table(folder, stages)
     yield _table(folder, lines)
     yield _figure(folder, "profile", figures.profile(lines))
-    costs = outlook.next_factor(sections.get("thesis", {}))
+    costs = extrapolation.next_factor(sections.get("thesis", {}))
     if costs.rows:
         yield "## What the next factor would cost"
         yield "The cystic stack, one thing better at a time."

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
-    from benchmarks.speed.store import Result
+    from benchmarks.store import Result
 
 PERIOD = 0.01
 """Seconds from look to look."""

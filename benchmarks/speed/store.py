@@ -1,4 +1,4 @@
-"""Measurements as JSON files: what is there need not be measured again."""
+"""Measurements: what is kept need not be measured again."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fcp_runtime.io.atomic import replacing
+from benchmarks.store import LineStore, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-Result = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,14 +40,14 @@ class Measurement:
 
     @property
     def key(self) -> str:
-        """Name of its file: changes with everything that is asked for."""
+        """What tells it apart: changes with everything that is asked for."""
         asked = json.dumps([self.task, self.arguments, self.repeat], sort_keys=True)
         words = "".join(char if char.isalnum() or char in ".-" else "_" for char in self.name)
         return f"{words}-{self.repeat}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
 
 
 class Store:
-    """A folder of results.
+    """The results of a run: ``results.jsonl`` in its folder.
 
     Parameters
     ----------
@@ -58,23 +56,16 @@ class Store:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def path(self, measurement: Measurement) -> Path:
-        """Return where the result lies, or will."""
-        return self.folder / measurement.section / f"{measurement.key}.json"
+        self._lines = LineStore(folder / "results.jsonl", ("section", "key"))
 
     def load(self, measurement: Measurement) -> Result | None:
         """Return the result, or None if there is none yet."""
-        path = self.path(measurement)
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+        found = self._lines.find(measurement.section, measurement.key)
+        return None if found is None else dict(found["result"])
 
     def save(self, measurement: Measurement, result: Result) -> None:
         """Keep a result."""
-        path = self.path(measurement)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")
+        self._lines.add({"section": measurement.section, "key": measurement.key, "result": result})
 
     def gather(self, measurements: Iterable[Measurement]) -> dict[str, dict[str, list[Result]]]:
         """Return the results there are: by section and name, a list of repeats."""

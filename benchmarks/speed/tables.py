@@ -11,7 +11,7 @@ from benchmarks.speed.fits import medians
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from benchmarks.speed.store import Result
+    from benchmarks.store import Result
 
 STAGES = ("start", "read", "intensity", "network", "masks", "write")
 CELLPOSE = "Cellpose 3.1.1.2"

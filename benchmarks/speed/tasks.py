@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from benchmarks.speed.store import Result
+    from benchmarks.store import Result
 
 FCP_RUN = (sys.executable, "-c", "from fcp_runtime.cli.run import main; main()")
 

@@ -11,12 +11,12 @@ import tifffile
 
 from benchmarks.accuracy import sections, tables, targets
 from benchmarks.accuracy.__main__ import SOURCES
-from benchmarks.accuracy.board import Board, parts_of
 from benchmarks.accuracy.card import accuracy_entry, card_table, fill
-from benchmarks.accuracy.entrants import Entrant, check_names
 from benchmarks.accuracy.images import choose_items
+from benchmarks.accuracy.models import Model, check_names
 from benchmarks.accuracy.phantoms import ANISOTROPIES, PHOTONS, condition_of, conditions
-from benchmarks.accuracy.store import Record, Store, as_lists, read_records
+from benchmarks.accuracy.results import Results, parts_of
+from benchmarks.accuracy.store import Record, Store, as_lists
 from benchmarks.common import markdown
 from fcp_runtime.errors import InputError, SettingsError
 from fcp_runtime.evaluate.manifest import Row, group_of, read_manifest
@@ -25,8 +25,8 @@ from fcp_runtime.settings import Settings
 
 GREY = "minisblack"
 HEADER = "split,source,image,label,ndim,diameter_px,voxel_um_zyx,note\n"
-STUDENT = Entrant("v3", "v3", "v3", "a" * 64, "student")
-TEACHER = Entrant("teacher", "t.onnx", "cellpose", "b" * 64, "teacher")
+STUDENT = Model("v3", "v3", "v3", "a" * 64, "student")
+TEACHER = Model("teacher", "t.onnx", "cellpose", "b" * 64, "teacher")
 
 
 @pytest.fixture
@@ -66,12 +66,12 @@ def record(item, found: int, *, right: bool | None = None) -> Record:
 
 
 @pytest.fixture
-def board(rows) -> Board:
+def results(rows) -> Results:
     items = choose_items(rows, ["dev2d", "dev3d"])
     records = {(STUDENT, item): record(item, 8) for item in items}
     records |= {(TEACHER, item): record(item, 9) for item in items[:-2]}
     judged = {(STUDENT, item): record(item, 5, right=item is items[0]) for item in items[:2]}
-    return Board(tuple(items), (TEACHER, STUDENT), records, judged)
+    return Results(tuple(items), (TEACHER, STUDENT), records, judged)
 
 
 def test_stacks_of_one_embryo_are_one_group(rows):
@@ -137,9 +137,11 @@ def test_a_line_cut_short_is_passed_over(rows, tmp_path):
     store.add(record(first, 5))
     whole = store.path.read_text()
     store.path.write_text(whole + whole[: len(whole) // 2])
-    assert list(read_records(store.path)) == [record(first, 5).key]
-    Store(tmp_path / "results", "v3", "f" * 64).add(record(second, 6))
-    assert list(read_records(store.path)) == [record(first, 5).key, record(second, 6).key]
+    again = Store(tmp_path / "results", "v3", "f" * 64)
+    assert list(again.records) == [record(first, 5).key]
+    again.add(record(second, 6))
+    both = Store(tmp_path / "results", "v3", "f" * 64)
+    assert list(both.records) == [record(first, 5).key, record(second, 6).key]
 
 
 def test_counts_come_back_as_they_were(rows):
@@ -149,55 +151,55 @@ def test_counts_come_back_as_they_were(rows):
     assert made.scores.lenient.recall == pytest.approx(0.6)
 
 
-def test_parts_keep_incomplete_truth_out_of_the_whole(board):
-    titles = [part.title for part in parts_of(board.items)]
+def test_parts_keep_incomplete_truth_out_of_the_whole(results):
+    titles = [part.title for part in parts_of(results.items)]
     assert titles == [
         "dsb2018",
         "bbbc050",
         "bbbc050, labels of 200 voxels and more",
         "cellos_organoid (recall only)",
     ]
-    assert [part.recall_only for part in board.parts] == [False, False, False, True]
+    assert [part.recall_only for part in results.parts] == [False, False, False, True]
 
 
-def test_models_are_compared_on_images_that_both_have(board):
-    part = next(part for part in board.parts if part.title == "bbbc050")
-    difference = board.difference(STUDENT, TEACHER, part)
+def test_models_are_compared_on_images_that_both_have(results):
+    part = next(part for part in results.parts if part.title == "bbbc050")
+    difference = results.difference(STUDENT, TEACHER, part)
     assert difference is not None
     assert (difference.images, difference.groups) == (2, 1)
     assert difference.f1.value == pytest.approx(16 / 18 - 18 / 19)
-    incomplete = next(part for part in board.parts if part.recall_only)
-    assert board.difference(STUDENT, STUDENT, incomplete) is None
+    incomplete = next(part for part in results.parts if part.recall_only)
+    assert results.difference(STUDENT, STUDENT, incomplete) is None
 
 
-def test_sections_hold_the_figures(board):
-    text = sections.accuracy(board)
+def test_sections_hold_the_figures(results):
+    text = sections.accuracy(results)
     assert "### dsb2018: 2 images, 20 nuclei" in text
     assert "| v3 | 1.000 ± 0.000 | 0.800 ± 0.000 | 0.889 ± 0.000 |" in text
     assert "teacher (2 of 3 images)" in text
     assert "recall only" not in text
-    assert "| cellos_organoid (recall only) | v3 | 0.800 | 0.800 |" in sections.recall_only(board)
-    table = sections.differences(sections.compared(board, [(STUDENT, TEACHER)]), better=False)
+    assert "| cellos_organoid (recall only) | v3 | 0.800 | 0.800 |" in sections.recall_only(results)
+    table = sections.differences(sections.compared(results, [(STUDENT, TEACHER)]), better=False)
     assert "-0.058 [-0.058, -0.058]" in table
     assert "no (one group: no interval)" in table
-    assert "| dsb2018 | F1 | 0.880 | v3 | 0.889 | 0.947 | yes |" in targets.targets(board)
+    assert "| dsb2018 | F1 | 0.880 | v3 | 0.889 | 0.947 | yes |" in targets.targets(results)
 
 
-def test_the_card_table_says_what_is_known(board):
-    table = card_table(board, STUDENT)
+def test_the_card_table_says_what_is_known(results):
+    table = card_table(results, STUDENT)
     lines = table.splitlines()
     assert lines[0].startswith("| source | images | nuclei | v3 F1 | teacher F1 |")
     assert lines[2].split("|")[1:6] == [" dsb2018 ", " 2 ", " 20 ", " 0.889 ", " 0.947 "]
     assert lines[2].endswith("| 0.667 | 1 of 2 |")  # five of ten found at the estimate
     assert lines[3].endswith("|  |  |")  # no stack was estimated
     assert lines[3].split("|")[5].strip() == ""  # the teacher lacks a stack
-    assert accuracy_entry(board, STUDENT)["dev2d"]["dsb2018"]["f1"] == 0.8889
+    assert accuracy_entry(results, STUDENT)["dev2d"]["dsb2018"]["f1"] == 0.8889
 
 
-def test_the_report_tells_what_students_do_at_estimated_diameters(board):
-    lines = sections.estimated(board).splitlines()
+def test_the_report_tells_what_students_do_at_estimated_diameters(results):
+    lines = sections.estimated(results).splitlines()
     assert lines[2:] == ["| dsb2018 | 0.667 / 0.500, 1 of 2 |"]
-    assert sections.estimated(replace(board, estimated={})) == ""
+    assert sections.estimated(replace(results, estimated={})) == ""
 
 
 def test_a_table_takes_the_place_of_the_old_one(tmp_path):
@@ -209,10 +211,10 @@ def test_a_table_takes_the_place_of_the_old_one(tmp_path):
         fill(page, "| new |")
 
 
-def test_csv_tables_are_complete(board, tmp_path):
-    tables.write_images(board, tmp_path / "images.csv")
-    tables.write_accuracy(board, tmp_path / "accuracy.csv")
-    for name, count in (("images", len(board.records)), ("accuracy", 7)):
+def test_csv_tables_are_complete(results, tmp_path):
+    tables.write_images(results, tmp_path / "images.csv")
+    tables.write_accuracy(results, tmp_path / "accuracy.csv")
+    for name, count in (("images", len(results.records)), ("accuracy", 7)):
         with (tmp_path / f"{name}.csv").open(newline="") as file:
             header, *rows = csv.reader(file)
         assert len(rows) == count

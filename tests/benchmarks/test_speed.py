@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.speed import outlook, tables
+from benchmarks.speed import extrapolation, tables
 from benchmarks.speed.__main__ import main
 from benchmarks.speed.fits import fit_cost, medians, residuals
 from benchmarks.speed.network import CountingNetwork, bare_rate, mix, model_facts
@@ -52,9 +52,9 @@ def stage_result(**changes):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_measurement_has_a_place_of_its_own(preset, tmp_path):
-    places = [Store(tmp_path).path(item) for item in planned(preset)]
-    assert len(set(places)) == len(places)
+def test_every_measurement_has_a_key_of_its_own(preset):
+    keys = [(item.section, item.key) for item in planned(preset)]
+    assert len(set(keys)) == len(keys)
 
 
 def test_a_full_plan_holds_every_section_and_every_size_asked_for():
@@ -97,6 +97,7 @@ def test_a_result_is_kept_and_found_by_what_was_asked(tmp_path):
     store.save(asked, {"total": 1.5})
     assert store.load(asked) == {"total": 1.5}
     assert store.load(other) is None
+    assert Store(tmp_path).load(asked) == {"total": 1.5}  # from the file
     assert store.gather([asked, other]) == {"growth": {"a stack, 2 threads": [{"total": 1.5}]}}
 
 
@@ -211,7 +212,7 @@ def test_aims_compare_what_was_measured():
             "v3, our runtime": [stage_result()],
         },
     }
-    found = {aim.what: (aim.value, aim.met) for aim in outlook.aims(sections)}
+    found = {aim.what: (aim.value, aim.met) for aim in extrapolation.aims(sections)}
     assert found["compressed TIFF to compressed mask TIFF, s"] == (31.0, True)
     assert found["network stage, share of the bare loop's pixel rate"] == (0.8, False)
     best = "Mvoxel/s of Cellpose 3.1.1.2, torch, channels_last, times"
@@ -228,13 +229,13 @@ def test_thread_aims_are_those_of_the_first_stack():
         "crop, 1 threads": [stage_result()],
         "crop, 2 threads": [stage_result()],
     }
-    found = outlook.aims({"threads": threads})
+    found = extrapolation.aims({"threads": threads})
     assert [(aim.value, aim.met) for aim in found] == [(2.0, True), (1.5, False)]
 
 
 def test_the_next_factor_adds_up():
     thesis = {"fcp-run, cystic": [stage_result()], "cystic": [stage_result()]}
-    rows = {row[0]: row[1:] for row in outlook.next_factor(thesis).rows}
+    rows = {row[0]: row[1:] for row in extrapolation.next_factor(thesis).rows}
     assert rows["masks took no time"] == (6.0, 25.0, 31 / 25)
     assert rows["the network stage ran at the bare loop's rate"][0] == pytest.approx(20 - 16)
     assert rows["no tiles overlapped"][0] == pytest.approx(5)
@@ -302,7 +303,7 @@ def test_what_is_measured_is_not_measured_again(tmp_path, monkeypatch):
 
     measured = []
 
-    class Workshop(command.Workshop):
+    class Runner(command.Runner):
         def warm_up(self, model):
             measured.append(model)
 
@@ -310,7 +311,7 @@ def test_what_is_measured_is_not_measured_again(tmp_path, monkeypatch):
             measured.append(task)
             return stage_result()
 
-    monkeypatch.setattr(command, "Workshop", Workshop)
+    monkeypatch.setattr(command, "Runner", Runner)
     words = ["-o", str(tmp_path), "--quick", "--only", "threads"]
     for _ in range(2):
         done = CliRunner().invoke(main, words, catch_exceptions=False)

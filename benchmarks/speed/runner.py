@@ -23,7 +23,7 @@ class FailedMeasurementError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Runner:
     """Where things are made.
 
     Attributes

@@ -12,8 +12,8 @@ from fcp_runtime.evaluate.metrics import Scores, pool
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from benchmarks.accuracy.entrants import Entrant, Role
     from benchmarks.accuracy.images import Item
+    from benchmarks.accuracy.models import Model, Role
     from benchmarks.accuracy.store import Record
 
 
@@ -110,64 +110,64 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Board:
+class Results:
     """Results of the models on the images.
 
     Attributes
     ----------
     items : tuple of Item
-    entrants : tuple of Entrant
-    records : mapping of (Entrant, Item) to Record
+    models : tuple of Model
+    records : mapping of (Model, Item) to Record
         At true diameters; a model need not have all images.
-    estimated : mapping of (Entrant, Item) to Record
+    estimated : mapping of (Model, Item) to Record
         At estimated diameters, where these were asked for.
     """
 
     items: tuple[Item, ...]
-    entrants: tuple[Entrant, ...]
-    records: Mapping[tuple[Entrant, Item], Record]
-    estimated: Mapping[tuple[Entrant, Item], Record]
+    models: tuple[Model, ...]
+    records: Mapping[tuple[Model, Item], Record]
+    estimated: Mapping[tuple[Model, Item], Record]
 
     @property
     def parts(self) -> list[Part]:
         """All parts of the images."""
         return parts_of(self.items)
 
-    def of_role(self, *roles: Role) -> list[Entrant]:
-        """Return the entrants of some roles, in their order."""
-        return [one for one in self.entrants if one.role in roles]
+    def of_role(self, *roles: Role) -> list[Model]:
+        """Return the models of some roles, in their order."""
+        return [one for one in self.models if one.role in roles]
 
     @property
-    def teacher(self) -> Entrant | None:
+    def teacher(self) -> Model | None:
         """The teacher, if it takes part."""
         return next(iter(self.of_role("teacher")), None)
 
-    def scores(self, entrant: Entrant, part: Part, item: Item) -> Scores | None:
+    def scores(self, model: Model, part: Part, item: Item) -> Scores | None:
         """Return the counts of a model on an image of a part, or None if it was not measured."""
-        record = self.records.get((entrant, item))
+        record = self.records.get((model, item))
         if record is None:
             return None
         return record.whole_scores if part.whole else record.scores
 
-    def summary(self, entrant: Entrant, part: Part) -> Summary | None:
+    def summary(self, model: Model, part: Part) -> Summary | None:
         """Sum up a model on a part; None if it has no image of it."""
-        found = [(item, self.scores(entrant, part, item)) for item in part.items]
+        found = [(item, self.scores(model, part, item)) for item in part.items]
         single = tuple(scores for _, scores in found if scores is not None)
         if not single:
             return None
         seconds = tuple(
-            self.records[entrant, item].network_seconds
+            self.records[model, item].network_seconds
             for item, scores in found
             if scores is not None
         )
         return Summary(pool(single), single, seconds)
 
-    def complete(self, entrant: Entrant, part: Part) -> Summary | None:
+    def complete(self, model: Model, part: Part) -> Summary | None:
         """Sum up a model on a part; None if it lacks an image of it, or nothing but recall is told."""
-        found = None if part.recall_only else self.summary(entrant, part)
+        found = None if part.recall_only else self.summary(model, part)
         return found if found is not None and len(found.single) == len(part.items) else None
 
-    def difference(self, first: Entrant, second: Entrant, part: Part) -> Difference | None:
+    def difference(self, first: Model, second: Model, part: Part) -> Difference | None:
         """Compare two models on the images that both have; None if there are none."""
         pairs = [
             (mine, its, item.group)

@@ -20,14 +20,14 @@ Role = Literal["student", "teacher", "reference", "left out", "compressed"]
 
 
 @dataclass(frozen=True)
-class Entrant:
+class Model:
     """A model that takes part.
 
     Attributes
     ----------
     name : str
         In tables and figures.
-    model : str
+    location : str
         What `Segmenter` takes: the key of a shipped model or the path of an ONNX file.
     network : str
         Key of the architecture, as the file states it.
@@ -42,7 +42,7 @@ class Entrant:
     """
 
     name: str
-    model: str
+    location: str
     network: str
     sha256: str
     role: Role
@@ -55,25 +55,25 @@ class Entrant:
         return (self.diam_mean / 17.0) ** 2
 
 
-def entrant(name: str, model: str, role: Role, *, left_out: str = "") -> Entrant:
-    """Return the entrant of a shipped key or an ONNX file.
+def open_model(name: str, location: str, role: Role, *, left_out: str = "") -> Model:
+    """Return the model of a shipped key or an ONNX file.
 
     Raises
     ------
     ModelError
         If there is no such model.
     """
-    loaded = load_model(model)
-    meta = open_session(loaded.content, model).get_modelmeta().custom_metadata_map
+    loaded = load_model(location)
+    meta = open_session(loaded.content, location).get_modelmeta().custom_metadata_map
     network = meta.get("key", "unknown")
     digest = hashlib.sha256(loaded.content).hexdigest()
-    return Entrant(name, model, network, digest, role, loaded.info.diam_mean, left_out)
+    return Model(name, location, network, digest, role, loaded.info.diam_mean, left_out)
 
 
 def from_argument(
     argument: str, role: Role, folder: Path, *, name: str = "", left_out: str = ""
-) -> Entrant:
-    """Return the entrant that ``MODEL`` or ``NAME=MODEL`` on the command line means.
+) -> Model:
+    """Return the model that ``MODEL`` or ``NAME=MODEL`` on the command line means.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def from_argument(
     title = given or name or (path.stem if path.suffix else model)
     if path.suffix in {".safetensors", ".pt"}:
         model = str(exported(path, folder))
-    return entrant(title, model, role, left_out=left_out)
+    return open_model(title, model, role, left_out=left_out)
 
 
 def exported(checkpoint: Path, folder: Path, key: str | None = None) -> Path:
@@ -150,9 +150,9 @@ def fitting_network(checkpoint: Path) -> CellposeNet:
     raise ModelError(f"{checkpoint}: a checkpoint of none of the networks {', '.join(SPECS)}")
 
 
-def check_names(entrants: Sequence[Entrant]) -> None:
-    """Raise SettingsError if two entrants bear one name."""
-    names = [one.name for one in entrants]
+def check_names(models: Sequence[Model]) -> None:
+    """Raise SettingsError if two models bear one name."""
+    names = [one.name for one in models]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SettingsError(f"two models are called {', '.join(twice)}; name them NAME=MODEL")
