@@ -158,7 +158,7 @@ def look_at(
     for plane, intensity in views:
         if intensity is None:
             continue
-        window = brightest_window(plane, math.ceil(WINDOW / scale))
+        window = brightest_window(plane, math.ceil(WINDOW / scale), intensity.high)
         # a coarse look needs no fine pixels
         factor = max(1, min(math.floor(1 / scale), min(window.shape) // 8))
         window = shrink(window, factor)
@@ -185,7 +185,7 @@ def look_at(
         )[0]
         sizes.append(factor * diameters(masks))
         # clipped as the percentiles say, or a speck of dust would be all that is bright
-        signal = window.astype(np.float32).clip(intensity.low, intensity.high)
+        signal = normalised(window, intensity).clip(0, 1)
         bright = signal > otsu_threshold(signal)
         step = max(1, round(diameter / factor / 4))
         contrasts.append(outline_contrast(signal, masks, bright, step))
@@ -195,6 +195,12 @@ def look_at(
     median = float(np.median(found)) if found.size else math.nan
     contrast = float(np.mean(contrasts)) if contrasts else 0.0
     return Look(diameter, median, found.size, common / max(1, either), contrast)
+
+
+def normalised(window: NDArray[Any], intensity: Intensity) -> NDArray[np.float32]:
+    """Return a window with the two levels at 0 and 1: exact where a large offset hides a small range."""
+    shifted = window.astype(np.float64) - intensity.low
+    return (shifted / (intensity.high - intensity.low)).astype(np.float32)
 
 
 def diameters(masks: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -228,15 +234,22 @@ def outline_contrast(
     return max(0.0, falls / pairs / whole) if pairs else 0.0
 
 
-def brightest_window(plane: NDArray[Any], edge: int) -> NDArray[Any]:
-    """Return the brightest window of at most ``edge`` pixels, on a grid of half its size."""
+def brightest_window(plane: NDArray[Any], edge: int, most: float) -> NDArray[Any]:
+    """Return the brightest window of at most ``edge`` pixels, on a grid of half its size.
+
+    What exceeds the level ``most`` counts as that: debris is bright, but shows no nuclei.
+    """
     height, width = plane.shape
     starts = [
         sorted({*range(0, max(1, n - edge), max(1, edge // 2)), max(0, n - edge)})
         for n in (height, width)
     ]
     windows = [plane[y : y + edge, x : x + edge] for y in starts[0] for x in starts[1]]
-    return max(windows, key=lambda window: float(window[::2, ::2].mean(dtype=np.float64)))
+
+    def brightness(window: NDArray[Any]) -> float:
+        return float(np.minimum(window[::2, ::2].astype(np.float32), most).mean(dtype=np.float64))
+
+    return max(windows, key=brightness)
 
 
 def shrink(window: NDArray[Any], factor: int) -> NDArray[Any]:

@@ -157,7 +157,7 @@ class Segmenter:
         settings = resolve_settings(volume, self.model, self.network.info, options)
         stack = volume.pixels if volume.pixels.ndim == 3 else volume.pixels[np.newaxis]
         with _timed(timings, "intensity"):
-            intensities = _intensities(stack, settings, self.workers)
+            intensities = _intensities(volume, stack, settings, self.workers)
         return volume, stack, settings, intensities
 
     def _fields(
@@ -250,12 +250,26 @@ def segment(
 
 
 def _intensities(
-    stack: NDArray[Any], settings: Settings, workers: Workers
+    volume: Volume, stack: NDArray[Any], settings: Settings, workers: Workers
 ) -> list[Intensity | None]:
     """Measure a stack as a whole, but each plane that is segmented by itself alone."""
+    if settings.levels is not None:
+        return [Intensity(*settings.levels)] * len(stack)
     if settings.mode == "2d":
-        return [measure_intensity(plane[None], settings.percentiles, workers) for plane in stack]
-    return [measure_intensity(stack, settings.percentiles, workers)] * len(stack)
+        found = [measure_intensity(plane[None], settings.percentiles, workers) for plane in stack]
+    else:
+        found = [measure_intensity(stack, settings.percentiles, workers)] * len(stack)
+    changed = [intensity for intensity in found if intensity is not None and intensity.reason]
+    if changed:
+        planes = f" (in {len(changed)} of {len(stack)} planes)" if settings.mode == "2d" else ""
+        warnings.warn(
+            f"{volume.name}: {changed[0].reason}: grey levels {changed[0].low:g} to "
+            f"{changed[0].high:g} become 0 and 1{planes if len(stack) > 1 else ''}; "
+            "set levels (--levels LOW HIGH) to choose them",
+            FcpWarning,
+            stacklevel=5,
+        )
+    return found
 
 
 def _nothing(found: Prediction, *, keep_fields: bool) -> Segmentation:

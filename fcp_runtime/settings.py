@@ -21,6 +21,7 @@ class Options(TypedDict, total=False):
     diameter: float | None
     anisotropy: float | None
     percentiles: tuple[float, float]
+    levels: tuple[float, float] | None
     cellprob_threshold: float
     flow_threshold: float
     min_flow: float | None
@@ -39,8 +40,12 @@ WHOLE = ("min_size", "niter", "resize_factor", "tile", "overlap")
 """Settings that are whole numbers."""
 
 WORDS = ("model", "mode")
+PAIRS = ("percentiles", "levels")
+"""Settings that are two rising numbers."""
+
 OPEN = (
     "mode",
+    "levels",
     "diameter",
     "anisotropy",
     "min_flow",
@@ -71,8 +76,10 @@ class Settings:
         Spacing of planes divided by spacing of pixels. None takes it from the voxel size in the
         file, or 1 with a warning.
     percentiles : tuple of float
-        Intensity percentiles mapped to 0 and 1; of sparse images the upper one is raised, see
-        `measure_intensity`.
+        Intensity percentiles mapped to 0 and 1; where they say nothing of nuclei, for these are few or
+        debris is brighter, other levels are taken, see `measure_intensity`.
+    levels : tuple of float or None
+        Grey levels that become 0 and 1, in place of percentiles. None measures them.
     cellprob_threshold : float
         Pixels with a cell-probability logit above it are foreground.
     flow_threshold : float
@@ -122,6 +129,7 @@ class Settings:
     diameter: float | None = None
     anisotropy: float | None = None
     percentiles: tuple[float, float] = (1.0, 99.0)
+    levels: tuple[float, float] | None = None
     cellprob_threshold: float = 0.0
     flow_threshold: float = 0.0
     min_flow: float | None = None
@@ -150,6 +158,10 @@ class Settings:
                 "anisotropy must be 0.05 to 100",
             ),
             (0 <= low < high <= 100, "percentiles must be two rising numbers between 0 and 100"),
+            (
+                self.levels is None or self.levels[0] < self.levels[1],
+                "levels must be two rising numbers, the grey levels of black and white",
+            ),
             (
                 self.flow_threshold >= 0,
                 "flow_threshold must not be negative (0 switches the check off)",
@@ -180,7 +192,8 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, ready for JSON."""
         plain = asdict(self)
-        plain["percentiles"] = list(self.percentiles)
+        for name in PAIRS:
+            plain[name] = None if plain[name] is None else list(plain[name])
         return plain
 
 
@@ -196,9 +209,9 @@ def _plain(name: str, value: Any) -> Any:
         if value not in (True, False):
             raise SettingsError(f"augment must be true or false, not {value!r}")
         return bool(value)
-    if name == "percentiles":
-        if not isinstance(value, Sequence) or len(value) != 2:
-            raise SettingsError(f"percentiles must be two numbers, not {value!r}")
+    if name in PAIRS:
+        if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
+            raise SettingsError(f"{name} must be two numbers, not {value!r}")
         return tuple(_number(name, part) for part in value)
     number = _number(name, value)
     if name not in WHOLE:

@@ -101,6 +101,12 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
     show_default=True,
     help="Intensity percentiles that become 0 and 1.",
 )
+@click.option(
+    "--levels",
+    type=(float, float),
+    metavar="LOW HIGH",
+    help="Grey levels that become 0 and 1, in place of percentiles.",
+)
 @setting("--cellprob-threshold", help="Least logit of foreground.")
 @setting("--flow-threshold", help="Largest flow error of a mask in 2-D; 0: no check.")
 @setting("--min-flow", help="Least mean flow of an object; 0.55 in mode 3d, else 0.4; 0 keeps all.")

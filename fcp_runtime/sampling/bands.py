@@ -15,6 +15,7 @@ from fcp_runtime.fields import (
 )
 from fcp_runtime.sampling.axes import Taps, thick_taps
 from fcp_runtime.sampling.mirrored import mirrored
+from fcp_runtime.sampling.normalize import compress_bright
 from fcp_runtime.sampling.occupancy import Boxes
 from fcp_runtime.sampling.restore import add_across, add_along
 from fcp_runtime.sampling.tiles import blend, gather
@@ -259,6 +260,7 @@ class Sweep:
             scratch.reshape(-1),
             tiles,
         )
+        compress_bright(tiles)
         return tiles
 
     def _write(self, group: Group, part: int, strip: Strip) -> None:

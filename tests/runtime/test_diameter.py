@@ -82,11 +82,18 @@ def test_an_outline_on_an_edge_has_contrast_and_one_inside_has_none():
 def test_the_brightest_window_holds_the_bright_object():
     plane = np.zeros((200, 300), np.uint16)
     plane[150:170, 220:240] = 1000
-    window = brightest_window(plane, 64)
+    window = brightest_window(plane, 64, 1000.0)
     assert window.shape == (64, 64)
     assert window.sum() == plane.sum()
-    assert brightest_window(plane, 500) is not plane
-    assert brightest_window(plane, 500).shape == plane.shape
+    assert brightest_window(plane, 500, 1000.0) is not plane
+    assert brightest_window(plane, 500, 1000.0).shape == plane.shape
+
+
+def test_debris_does_not_make_a_window_the_brightest():
+    plane = np.zeros((200, 300), np.uint16)
+    plane[150:170, 220:240] = 1000
+    plane[10:14, 10:14] = 60_000
+    assert brightest_window(plane, 64, 1000.0).max() == 1000
 
 
 @settings(deadline=None, max_examples=20)
