@@ -14,9 +14,9 @@ from fcp_runtime.errors import (
     SettingsError,
 )
 from fcp_runtime.fields import Fields
+from fcp_runtime.io.film import open_film
 from fcp_runtime.io.image import Volume
 from fcp_runtime.io.tiff import read_volume, write_labels
-from fcp_runtime.io.tiff.film import open_film
 from fcp_runtime.network.registry import ModelInfo, list_models
 from fcp_runtime.segmentation import Prediction, Segmentation
 from fcp_runtime.segmenter import Segmenter, reconstruct, segment

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fcp_runtime.errors import InputError
-from fcp_runtime.io.tiff.axes import NAMED
+from fcp_runtime.io.axes import NAMED
 
 FEW = 5
 """So many pages may be channels: from six on, Cellpose 3 takes them as planes."""

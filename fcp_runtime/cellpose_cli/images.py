@@ -11,9 +11,9 @@ import numpy as np
 
 from fcp_runtime.cellpose_cli.axes import AxisChoice, axes_as_cellpose
 from fcp_runtime.errors import FcpWarning, InputError
+from fcp_runtime.io.axes import squeeze
+from fcp_runtime.io.formats import stored_image
 from fcp_runtime.io.tiff import read_volume
-from fcp_runtime.io.tiff.axes import squeeze
-from fcp_runtime.io.tiff.file import stored_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

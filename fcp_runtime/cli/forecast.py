@@ -78,7 +78,7 @@ def look_at(
     """Return the forecast for a file; its pixels are read only to estimate the diameter."""
     from fcp_runtime.forecast import forecast
     from fcp_runtime.io.image import Volume
-    from fcp_runtime.io.tiff.read import read_form, read_volume
+    from fcp_runtime.io.read import read_form, read_volume
 
     if demo:
         volume = demo_volume()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fcp_runtime.errors import InputError, OutputError, SettingsError
+from fcp_runtime.errors import FcpError, InputError, OutputError, SettingsError
+from fcp_runtime.io.formats import SUFFIXES, image_suffix
 from fcp_runtime.outputs.bundle import ENDINGS, check_targets, written_files
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from fcp_runtime.outputs.bundle import Targets
 
-IMAGE_SUFFIXES = (".tif", ".tiff")
 MASK_ENDING = "_masks.tif"
 INDEX = "index.html"
 MARK = "cellprob_threshold"
@@ -88,7 +88,7 @@ def plan_jobs(
     click.UsageError
         If there is no input or no output.
     InputError
-        If a folder holds no TIFF file, or a pattern fits none.
+        If a folder holds no image, or a pattern fits none.
     OutputError
         If several results would be written to one file, a folder is missing or may not be
         written, or a format is not known.
@@ -129,16 +129,16 @@ def plan_jobs(
 
 
 def expand(path: Path) -> list[Path]:
-    """Return the TIFF files of a folder, the files that fit a pattern, or the file itself."""
+    """Return the images of a folder, the files that fit a pattern, or the file itself."""
     if path.is_dir():
         # hidden ones are notes of macOS (._a.tif) and what a killed run left behind
         found = sorted(
             file
             for file in path.iterdir()
-            if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
+            if image_suffix(file.name) is not None and not file.name.startswith(".")
         )
         if not found:
-            raise InputError(f"{path}: no TIFF file (.tif, .tiff) in this folder")
+            raise InputError(f"{path}: no image ({', '.join(SUFFIXES)}) in this folder")
         return found
     if path.exists() or not glob.has_magic(str(path)):
         return [path]
@@ -171,12 +171,12 @@ def place(path: Path, image: Path, ending: str, *, several: bool) -> Path:
 
 def holds_settings(path: Path) -> bool:
     """Return whether a TIFF is a result of ours: it says with which settings it was made."""
-    from fcp_runtime.io.tiff.file import stored_image
+    from fcp_runtime.io.formats import stored_image
 
     try:
         with stored_image(path, str(path)) as stored:
-            return MARK in f"{stored.tif.imagej_metadata} {stored.tif.ome_metadata}"
-    except InputError:
+            return MARK in stored.settings_text
+    except FcpError:
         return False
 
 
@@ -229,9 +229,6 @@ def check_folder(path: Path) -> None:
 
 
 def stem(image: Path) -> str:
-    """Return the file's name without ``.tif`` or ``.ome.tif``."""
-    name = image.name
-    for suffix in (".ome.tiff", ".ome.tif", ".tiff", ".tif"):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return image.stem
+    """Return the file's name without the suffix of its format, such as ``.ome.tif``."""
+    suffix = image_suffix(image.name)
+    return image.stem if suffix is None else image.name[: -len(suffix)]

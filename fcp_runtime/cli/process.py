@@ -150,7 +150,7 @@ def load_others(job: Job, task: Task) -> dict[str, NDArray[Any]]:
     """Read the channels beside that of the nuclei; the demo has none."""
     if task.demo:
         return {}
-    from fcp_runtime.io.tiff.channels import read_other_channels
+    from fcp_runtime.io.read import read_other_channels
 
     workers = task.segmenter.workers
     return read_other_channels(job.image, channel=task.channel, axes=task.axes, workers=workers)

@@ -15,7 +15,7 @@ from fcp_runtime.cli.batch import Outcome, tabulate, write_index_page, write_sum
 from fcp_runtime.cli.common import command_line, error_text, preparing, say_error
 from fcp_runtime.cli.jobs import expand, index_pages, plan_jobs
 from fcp_runtime.errors import SettingsError
-from fcp_runtime.io.tiff.axes import named_axes
+from fcp_runtime.io.axes import named_axes
 from fcp_runtime.outputs.bundle import GraphChoice
 from fcp_runtime.settings import MODES, Options, Settings
 

@@ -56,18 +56,6 @@ class TileGrid:
             Largest edge, a multiple of 8 and at least 64.
         overlap : int
             Least overlap of neighbours, at most half of ``tile``.
-
-        Examples
-        --------
-        300 pixels do not fit into one tile of 224, so there are two, which need not be that large:
-
-        >>> TileGrid.fit(300, tile=224, overlap=16)
-        TileGrid(length=300, count=2, edge=160, stride=140)
-
-        What fits into one tile gets a tile of its own size, up to the next multiple of 8:
-
-        >>> TileGrid.fit(100, tile=224, overlap=16)
-        TileGrid(length=100, count=1, edge=104, stride=104)
         """
         overlap = max(overlap, 2)
         count = 1 if length <= tile else -((overlap - length) // (tile - overlap))

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from fcp_runtime import FcpWarning, InputError, OutputError, read_volume
-from fcp_runtime.io.tiff.film import count_frames, open_film
+from fcp_runtime.io.film import count_frames, open_film
 from fcp_runtime.io.tiff.write_film import label_film
 
 

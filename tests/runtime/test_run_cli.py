@@ -229,7 +229,7 @@ def test_a_dry_run_that_fails_shows_where_with_debug(tmp_path):
     (tmp_path / "bad.tif").write_bytes(b"no image")
     done = run(tmp_path / "bad.tif", "--dry-run", "--debug")
     assert done.exit_code == 1
-    assert ", in check_start" in done.stderr
+    assert ", in format_of" in done.stderr
 
 
 def test_an_input_is_never_replaced(picture):

@@ -14,8 +14,10 @@ import numpy as np
 import tifffile
 
 from fcp_runtime.errors import FcpWarning, InputError
-from fcp_runtime.io.tiff.axes import squeeze
-from fcp_runtime.io.tiff.checks import AGAIN, check_pages, check_start, cut_short, damaged, one_line
+from fcp_runtime.io.axes import squeeze
+from fcp_runtime.io.checks import AGAIN, cut_short, damaged, one_line
+from fcp_runtime.io.tiff.pages import check_pages
+from fcp_runtime.io.tiff.voxels import channel_names, frame_interval, voxel_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,9 +25,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fcp_runtime.io.stored import Request
+    from fcp_runtime.io.tiff.voxels import Voxel
+
 
 @dataclass(frozen=True)
-class StoredImage:
+class TiffImage:
     """The first image of an open TIFF; its planes can be read from several threads.
 
     Attributes
@@ -66,6 +71,30 @@ class StoredImage:
         byteorder = self.series.keyframe.parent.byteorder
         dtype: np.dtype[Any] = np.dtype(self.series.dtype).newbyteorder(byteorder)
         return dtype
+
+    @property
+    def in_place(self) -> bool:
+        """Whether `plane` can decode into an array of the caller's."""
+        return self.offset is None
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels."""
+        return channel_names(self.tif, self.series)
+
+    @property
+    def interval_s(self) -> float | None:
+        """Seconds from frame to frame, or None."""
+        return frame_interval(self.tif, self.series)
+
+    @property
+    def settings_text(self) -> str:
+        """Metadata in which results of ours name their settings."""
+        return f"{self.tif.imagej_metadata} {self.tif.ome_metadata}"
+
+    def voxel_um(self, *, stack: bool) -> Voxel | None:
+        """Return the voxel size in micrometres, (z, y, x); without ``stack``, z is that of x."""
+        return voxel_size(self.tif, self.series, stack=stack, name=self.name)
 
     def mapped(self) -> NDArray[Any] | None:
         """Map the pixels into memory, where they lie in the file as they are needed.
@@ -137,7 +166,7 @@ class StoredImage:
 
 
 @contextmanager
-def stored_image(path: Path, name: str) -> Iterator[StoredImage]:
+def tiff_image(path: Path, name: str, _request: Request) -> Iterator[TiffImage]:
     """Open the first image of a TIFF, at full resolution.
 
     Parameters
@@ -149,14 +178,13 @@ def stored_image(path: Path, name: str) -> Iterator[StoredImage]:
 
     Yields
     ------
-    StoredImage
+    TiffImage
 
     Raises
     ------
     InputError
         If there is no such file, it is no TIFF, is damaged or cut short, or holds several images.
     """
-    check_start(path, name)
     with _captured_log() as complaints:
         try:
             tif = tifffile.TiffFile(path)
@@ -205,7 +233,7 @@ def _file_open(handle: Any) -> Iterator[None]:
         handle.close()
 
 
-def _first_image(tif: tifffile.TiffFile, name: str, complaints: list[str]) -> StoredImage:
+def _first_image(tif: tifffile.TiffFile, name: str, complaints: list[str]) -> TiffImage:
     """Find the first series of pages, and check it."""
     if not tif.series:
         raise InputError(f"{name}: holds no image; {AGAIN}")
@@ -232,7 +260,7 @@ def _first_image(tif: tifffile.TiffFile, name: str, complaints: list[str]) -> St
     pages = [] if offset is not None else list(series)
     if offset is None:
         check_pages(pages, math.prod(squeezed[: -len(tail)]), series.nbytes, name)
-    return StoredImage(tif, series, axes, shape, tail, offset, pages, name)
+    return TiffImage(tif, series, axes, shape, tail, offset, pages, name)
 
 
 def _check_others(

@@ -36,6 +36,17 @@ MICROMETRES = {
 TIFFFILE_IMAGEJ = "1.11a"
 """The version of ImageJ that tifffile claims, which leaves out what it was not told."""
 
+SECONDS = {
+    "s": 1.0,
+    "sec": 1.0,
+    "second": 1.0,
+    "seconds": 1.0,
+    "ms": 1e-3,
+    "min": 60.0,
+    "h": 3600.0,
+}
+"""Seconds in a unit of time, as OME and ImageJ write it."""
+
 Voxel = tuple[float, float, float]
 
 
@@ -129,3 +140,31 @@ def _micrometres(size: Any, unit: str) -> float | None:
         return float(size) * factor
     except ValueError:
         return float("nan")
+
+
+def frame_interval(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> float | None:
+    """Return the seconds from frame to frame that a file states, or None."""
+    if series.kind == "ome":
+        pixels = ET.fromstring(tif.ome_metadata or "").find("./{*}Image/{*}Pixels")  # noqa: S314 (expat bounds entities)
+        value = None if pixels is None else pixels.get("TimeIncrement")
+        unit = "s" if pixels is None else pixels.get("TimeIncrementUnit", "s")
+    elif series.kind == "imagej":
+        metadata = tif.imagej_metadata or {}
+        value, unit = metadata.get("finterval"), str(metadata.get("tunit", "s"))
+    else:
+        return None
+    factor = SECONDS.get(unit.strip().lower())
+    try:
+        seconds = float(value or 0) * (factor or 0)
+    except ValueError:
+        return None
+    return seconds if seconds > 0 else None
+
+
+def channel_names(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[str, ...]:
+    """Return the names of the channels that a file states; empty if it states none."""
+    if series.kind != "ome":
+        return ()
+    pixels = ET.fromstring(tif.ome_metadata or "").find("./{*}Image/{*}Pixels")  # noqa: S314 (expat bounds entities)
+    names = () if pixels is None else tuple(c.get("Name", "") for c in pixels.findall("{*}Channel"))
+    return names if any(names) else ()

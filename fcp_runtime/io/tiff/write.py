@@ -18,7 +18,7 @@ from fcp_runtime.io.atomic import replacing
 from fcp_runtime.machine.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,7 +38,7 @@ def write_labels(
     path: str | os.PathLike[str],
     labels: NDArray[Any],
     *,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, Any] | None = None,
     voxel_um: tuple[float, float, float] | None = None,
     workers: Workers | None = None,
 ) -> None:
@@ -55,7 +55,7 @@ def write_labels(
     labels : ndarray, shape (Z, Y, X) or (Y, X), integers
         0 is the background. Stored as uint16, or as uint32 if a label exceeds 65,535; ImageJ TIFF
         cannot hold that, so the content is OME-TIFF then, with a warning.
-    settings : mapping
+    settings : mapping or None
         What made the labels; plain values, as JSON has them.
     voxel_um : tuple of float or None
         Voxel size in micrometres, (z, y, x).
@@ -71,12 +71,12 @@ def write_labels(
     largest = _largest_label(labels, name)
     dtype = np.dtype("<u2" if largest < 2**16 else "<u4")
     big = labels.size * dtype.itemsize > BIG
-    ome = name.lower().endswith((".ome.tif", ".ome.tiff"))
+    ome = is_ome_name(name)
     imagej = not (ome or big or dtype.itemsize > 2)
     if imagej:
-        tags = imagej_tags("ZYX"[-labels.ndim :], largest, settings, voxel_um)
+        tags = imagej_tags("ZYX"[-labels.ndim :], largest, settings or {}, voxel_um)
     else:
-        tags = ome_tags("ZYX"[-labels.ndim :], labels.shape, dtype, settings, voxel_um)
+        tags = ome_tags("ZYX"[-labels.ndim :], labels.shape, dtype, settings or {}, voxel_um)
     with (
         replacing(path) as temporary,
         tifffile.TiffWriter(temporary, byteorder="<", bigtiff=big, imagej=imagej, ome=False) as tif,
@@ -93,6 +93,11 @@ def write_labels(
         )
     if not (imagej or ome):
         warn_of_ome(name, "4 GiB" if big else "65,535 objects")
+
+
+def is_ome_name(name: str | os.PathLike[str]) -> bool:
+    """Return whether a file of this name must be OME-TIFF."""
+    return os.fspath(name).lower().endswith((".ome.tif", ".ome.tiff"))
 
 
 def warn_of_ome(name: str, limit: str) -> None:
@@ -163,9 +168,28 @@ def ome_tags(
     settings: Mapping[str, Any],
     voxel_um: tuple[float, float, float] | None,
     *,
+    channels: Sequence[str] = (),
     interval_s: float | None = None,
 ) -> dict[str, Any]:
-    """Return what makes a TIFF an OME-TIFF: its XML, sizes in micrometres (the default unit)."""
+    """Return what makes a TIFF an OME-TIFF: its XML, sizes in micrometres (the default unit).
+
+    Parameters
+    ----------
+    axes : str
+        Of the planes in the order in which they are written: TZYX, ZYX, YX, or ZCYX with channels.
+    shape : tuple of int
+        Length of each of ``axes``.
+    dtype : dtype
+        Unsigned integers or float32.
+    settings : mapping
+        What made the pixels: a map annotation.
+    voxel_um : tuple of float or None
+        Voxel size in micrometres, (z, y, x).
+    channels : sequence of str
+        Names of the channels.
+    interval_s : float or None
+        Seconds from frame to frame.
+    """
     sizes = dict(zip(axes, shape, strict=True))
     physical = dict(zip("ZYX", voxel_um or (), strict=False))
     root = ET.Element(
@@ -181,12 +205,18 @@ def ome_tags(
     pixels = ET.SubElement(
         image,
         "Pixels",
-        {"ID": "Pixels:0", "DimensionOrder": "XYZCT", "Type": dtype.name}
+        {
+            "ID": "Pixels:0",
+            "DimensionOrder": "XYCZT" if channels else "XYZCT",
+            "Type": {"float32": "float"}.get(dtype.name, dtype.name),
+        }
         | {f"Size{axis}": str(sizes.get(axis, 1)) for axis in "XYZCT"}
         | {f"PhysicalSize{axis}": repr(physical[axis]) for axis in sizes if axis in physical}
         | ({} if interval_s is None else {"TimeIncrement": repr(interval_s)}),
     )
-    ET.SubElement(pixels, "Channel", {"ID": "Channel:0:0", "SamplesPerPixel": "1"})
+    for number, name in enumerate(channels or [""]):
+        named = {"ID": f"Channel:0:{number}", "SamplesPerPixel": "1"}
+        ET.SubElement(pixels, "Channel", named | ({"Name": name} if name else {}))
     ET.SubElement(pixels, "TiffData", {"IFD": "0", "PlaneCount": str(math.prod(shape[:-2]))})
     ET.SubElement(image, "AnnotationRef", {"ID": "Annotation:0"})
     annotations = ET.SubElement(root, "StructuredAnnotations")

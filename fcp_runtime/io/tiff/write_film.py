@@ -20,6 +20,7 @@ from fcp_runtime.io.tiff.write import (
     PROGRAM,
     encode_plane,
     imagej_tags,
+    is_ome_name,
     ome_tags,
     warn_of_ome,
 )
@@ -145,7 +146,7 @@ def _assemble(
     shape = (film.frames, *film.shape)
     axes = "T" + "ZYX"[-len(film.shape) :]
     big = math.prod(shape) * dtype.itemsize > BIG
-    ome = film.name.lower().endswith((".ome.tif", ".ome.tiff"))
+    ome = is_ome_name(film.name)
     imagej = not (ome or big or dtype.itemsize > 2)
     if imagej:
         tags = imagej_tags(axes, film.largest, settings, voxel_um)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
 
-from fcp_runtime.errors import FcpWarning
 from fcp_runtime.fields import FLOW_SCALE, LOGIT_SCALE, Fields
 from fcp_runtime.io.atomic import replacing
-from fcp_runtime.io.tiff.write import BIG
+from fcp_runtime.io.tiff.write import BIG, is_ome_name, ome_tags, warn_of_ome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,15 +61,16 @@ def write_flows(
 
     depth, height, width = fields.shape
     shape = (depth, len(names), height, width)
-    ome = os.fspath(path).lower().endswith((".ome.tif", ".ome.tiff"))
-    big = int(np.prod(shape)) * np.dtype(np.float32).itemsize > BIG
+    ome = is_ome_name(path)
+    big = math.prod(shape) * np.dtype(np.float32).itemsize > BIG
     if ome or big:
-        metadata = _ome_metadata(names, settings, voxel_um)
+        dtype = np.dtype(np.float32)
+        tags = ome_tags("ZCYX", shape, dtype, settings, voxel_um, channels=names)
     else:
-        metadata = _imagej_metadata(names * depth, settings, voxel_um)
+        tags = {"metadata": _imagej_metadata(names * depth, settings, voxel_um)}
     with (
         replacing(path) as temporary,
-        tifffile.TiffWriter(temporary, bigtiff=big, ome=ome or big, imagej=not (ome or big)) as tif,
+        tifffile.TiffWriter(temporary, bigtiff=big, ome=False, imagej=not (ome or big)) as tif,
     ):
         tif.write(
             planes(),
@@ -81,15 +81,10 @@ def write_flows(
             compressionargs={"level": 3},
             rowsperstrip=height,
             resolution=None if voxel_um is None else (1 / voxel_um[2], 1 / voxel_um[1]),
-            metadata={"axes": "ZCYX"} | metadata,
+            **tags,
         )
     if big and not ome:
-        warnings.warn(
-            f"{path}: holds OME-TIFF, because ImageJ TIFF ends at 4 GiB; "
-            "name it .ome.tif to make that plain",
-            FcpWarning,
-            stacklevel=2,
-        )
+        warn_of_ome(os.fspath(path), "4 GiB")
 
 
 def flow_colours(fields: Fields) -> NDArray[np.uint8]:
@@ -135,21 +130,8 @@ def _imagej_metadata(
         "Info": json.dumps(settings, indent=1),
         "Labels": labels,
         "mode": "grayscale",
+        "axes": "ZCYX",
     }
     if voxel_um is not None:
         metadata |= {"unit": "micron", "spacing": voxel_um[0]}
-    return metadata
-
-
-def _ome_metadata(
-    channels: list[str],
-    settings: Mapping[str, Any],
-    voxel_um: tuple[float, float, float] | None,
-) -> dict[str, Any]:
-    metadata: dict[str, Any] = {
-        "Description": json.dumps(settings),
-        "Channel": {"Name": channels},
-    }
-    for axis, size in zip("ZYX", voxel_um or (), strict=False):
-        metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"}
     return metadata

@@ -1,4 +1,4 @@
-"""Films in TIFF: frames read one at a time."""
+"""Films: frames read one at a time."""
 
 from __future__ import annotations
 
@@ -8,37 +8,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree as ET
 
 from fcp_runtime.errors import FcpWarning, InputError
+from fcp_runtime.io.formats import stored_image
 from fcp_runtime.io.image import Volume, check_form, from_array, kept_dtype, usable_voxel
-from fcp_runtime.io.tiff.axes import Layout, lay_out
-from fcp_runtime.io.tiff.file import StoredImage, stored_image
-from fcp_runtime.io.tiff.read import Form, read_pixels
-from fcp_runtime.io.tiff.voxels import voxel_size
+from fcp_runtime.io.read import Form, read_pixels, wanted_layout
+from fcp_runtime.io.stored import Request, StoredImage
 from fcp_runtime.machine.workers import Workers, silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import tifffile
     from numpy.typing import NDArray
 
-SECONDS = {
-    "s": 1.0,
-    "sec": 1.0,
-    "second": 1.0,
-    "seconds": 1.0,
-    "ms": 1e-3,
-    "min": 60.0,
-    "h": 3600.0,
-}
-"""Seconds in a unit of time, as OME and ImageJ write it."""
+    from fcp_runtime.io.axes import Layout
 
 
 @dataclass(frozen=True)
-class TiffFilm:
-    """A film in an open TIFF.
+class StoredFilm:
+    """A film in an open file.
 
     Attributes
     ----------
@@ -106,17 +94,20 @@ class TiffFilm:
 
 
 def count_frames(
-    path: str | os.PathLike[str], *, channel: int | None = None, axes: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    channel: int | str | None = None,
+    axes: str | None = None,
+    series: int | None = None,
+    allow_sparse: bool = False,
 ) -> int | None:
     """Return the number of time points that a file holds; None for an image or a stack.
 
     Parameters and errors are those of `open_film`.
     """
     name = os.fspath(path)
-    with stored_image(Path(path), name) as stored:
-        layout = lay_out(
-            stored.axes, stored.shape, axes=axes, channel=channel, film=True, name=name
-        )
+    with stored_image(Path(path), name, Request(series, axes, allow_sparse)) as stored:
+        layout = wanted_layout(stored, axes=axes, channel=channel, film=True)
     return layout.frames
 
 
@@ -124,10 +115,12 @@ def count_frames(
 def open_film(
     path: str | os.PathLike[str],
     *,
-    channel: int | None = None,
+    channel: int | str | None = None,
     axes: str | None = None,
+    series: int | None = None,
+    allow_sparse: bool = False,
     workers: Workers | None = None,
-) -> Iterator[TiffFilm]:
+) -> Iterator[StoredFilm]:
     """Open a film, whose frames are then read one at a time.
 
     Parameters
@@ -135,12 +128,14 @@ def open_film(
     path : path-like
     channel, axes
         As in `read_volume`; ``axes`` with a T, for example ``"TYX"``, where the file does not say.
+    series, allow_sparse
+        As in `read_volume`.
     workers : Workers or None
         The threads that decode.
 
     Yields
     ------
-    TiffFilm
+    StoredFilm
 
     Raises
     ------
@@ -150,10 +145,8 @@ def open_film(
         If ``axes`` is not a list of axes.
     """
     name = os.fspath(path)
-    with stored_image(Path(path), name) as stored:
-        layout = lay_out(
-            stored.axes, stored.shape, axes=axes, channel=channel, film=True, name=name
-        )
+    with stored_image(Path(path), name, Request(series, axes, allow_sparse)) as stored:
+        layout = wanted_layout(stored, axes=axes, channel=channel, film=True)
         if layout.frames is None:
             raise InputError(
                 f"{name}: holds no time points (its axes are {layout.axes}); if its pages are time "
@@ -161,11 +154,11 @@ def open_film(
             )
         if layout.axes.index("T") >= len(layout.shape) - len(stored.tail):
             raise InputError(f"{name}: time varies within its pages; save a page a time point")
-        voxel_um = voxel_size(stored.tif, stored.series, stack="Z" in layout.kept, name=name)
+        voxel_um = stored.voxel_um(stack="Z" in layout.kept)
         dtype = kept_dtype(stored.dtype)
         check_form(layout.wanted_shape, dtype, name)
         form = Form(layout.wanted_shape, dtype, usable_voxel(voxel_um, name))
-        interval = frame_interval(stored.tif, stored.series)
+        interval = stored.interval_s
         if interval is None and axes is None and "Z" not in layout.kept:
             warnings.warn(
                 f"{name}: is taken as a film of {layout.frames} time points, as it says; if they "
@@ -173,23 +166,4 @@ def open_film(
                 FcpWarning,
                 stacklevel=3,
             )
-        yield TiffFilm(form, layout.frames, interval, name, stored, layout, workers or Workers())
-
-
-def frame_interval(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> float | None:
-    """Return the seconds from frame to frame that a file states, or None."""
-    if series.kind == "ome":
-        pixels = ET.fromstring(tif.ome_metadata or "").find("./{*}Image/{*}Pixels")  # noqa: S314 (expat bounds entities)
-        value = None if pixels is None else pixels.get("TimeIncrement")
-        unit = "s" if pixels is None else pixels.get("TimeIncrementUnit", "s")
-    elif series.kind == "imagej":
-        metadata = tif.imagej_metadata or {}
-        value, unit = metadata.get("finterval"), str(metadata.get("tunit", "s"))
-    else:
-        return None
-    factor = SECONDS.get(unit.strip().lower())
-    try:
-        seconds = float(value or 0) * (factor or 0)
-    except ValueError:
-        return None
-    return seconds if seconds > 0 else None
+        yield StoredFilm(form, layout.frames, interval, name, stored, layout, workers or Workers())

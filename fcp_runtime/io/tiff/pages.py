@@ -6,31 +6,14 @@ Pixels that nobody measured must not be segmented, so these checks come before d
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from fcp_runtime.errors import InputError
+from fcp_runtime.io.checks import cut_short, damaged
 from fcp_runtime.machine.system import machine_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
-
-OTHER_FORMATS = (
-    (b"\x89PNG", "PNG"),
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"GIF8", "GIF"),
-    (b"BM", "BMP"),
-    (b"\x89HDF", "HDF5 (Imaris, ilastik, BigDataViewer)"),
-    (b"ZISRAWFILE", "Zeiss CZI"),
-    (b"\xda\xce\xbe\x0a", "Nikon ND2"),
-    (b"\x70\x00\x00\x00", "Leica LIF"),
-    (b"\xd0\xcf\x11\xe0", "Olympus OIB"),
-    (b"\x93NUMPY", "NumPy"),
-    (b"PK\x03\x04", "ZIP"),
-    (b"\x1f\x8b", "gzip"),
-)
-"""First bytes of files that people take for TIFF."""
 
 BOUNDED = {1, 5, 8, 32773, 32946, 50013}
 """TIFF's numbers of no compression, LZW, PackBits and the names of Deflate."""
@@ -40,30 +23,6 @@ EXPANSION = 1400
 
 Zstandard, LZMA, JPEG XL and others know no limit: four empty planes of 2048 x 2048 may be 1,891 bytes.
 """
-
-AGAIN = "copy or export it again"
-
-
-def check_start(path: Path, name: str) -> None:
-    """Refuse what a look at the first bytes can refuse."""
-    try:
-        if path.is_dir():
-            raise InputError(f"{name}: is a folder, not an image")
-        with path.open("rb") as file:
-            start = file.read(16)
-    except FileNotFoundError as error:
-        raise InputError(f"{name}: there is no such file") from error
-    except PermissionError as error:
-        raise InputError(f"{name}: may not be read; change its permissions") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{name}: cannot be read ({one_line(error)})") from error
-    if not start:
-        raise InputError(f"{name}: is empty (0 bytes); {AGAIN}")
-    if start[:2] in {b"II", b"MM"}:
-        return
-    kind = next((kind for magic, kind in OTHER_FORMATS if start.startswith(magic)), None)
-    found = "is not a TIFF file" if kind is None else f"is a {kind} file, not a TIFF"
-    raise InputError(f"{name}: {found}; save it as TIFF (Fiji: File > Save As > Tiff)")
 
 
 def check_pages(pages: Sequence[Any], count: int, nbytes: int, name: str) -> None:
@@ -127,21 +86,3 @@ def check_expansion(keyframe: Any, held: int, nbytes: int, name: str) -> None:
         raise damaged(
             name, f"its {held:,} bytes claim {nbytes:,}, which is more than this machine's memory"
         )
-
-
-def cut_short(name: str, size: int, needed: int) -> InputError:
-    """Say that a file ends too early."""
-    return InputError(
-        f"{name}: is cut short ({size:,} bytes where its header needs {needed:,}); {AGAIN}"
-    )
-
-
-def damaged(name: str, cause: str | Exception) -> InputError:
-    """Say that a file contradicts itself."""
-    return InputError(f"{name}: is damaged or cut short ({one_line(cause)}); {AGAIN}")
-
-
-def one_line(cause: str | Exception) -> str:
-    """Return what a library said as one line, without its ``<objects>``."""
-    text = re.sub(r"<[^<>]*>", "", str(cause))
-    return " ".join(text.split()) or type(cause).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fcp_runtime.errors import InputError, SettingsError
-from fcp_runtime.io.tiff.axes import lay_out
+from fcp_runtime.io.axes import lay_out
 
 
 def laid(stored, shape, **options):

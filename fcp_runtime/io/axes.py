@@ -1,4 +1,4 @@
-"""Which pixels of a TIFF are the wanted image: axes, channel, and planes or not.
+"""Which pixels of a file are the wanted image: axes, channel, and planes or not.
 
 The metadata decides. Where it is silent, pages of equal form are planes, as Fiji shows them; where
 that could be wrong, the error names the option that settles it.
@@ -7,8 +7,12 @@ that could be wrong, the error names the option that settles it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fcp_runtime.errors import InputError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NAMED = "TCZYXS"
 """Time, channel, plane, row, column, sample of a colour. tifffile calls an unknown axis Q or I."""
@@ -132,6 +136,38 @@ def named_axes(axes: str) -> str:
     raise SettingsError(
         f"axes must be different letters of {NAMED}, Y and X among them, for example ZYX; "
         f"not {letters!r}"
+    )
+
+
+def channel_number(channel: int | str | None, names: Sequence[str], name: str) -> int | None:
+    """Return the number of a channel that may be given by name.
+
+    Parameters
+    ----------
+    channel : int, str or None
+        A number, a number as text, or a name; capitals do not matter.
+    names : sequence of str
+        Of the file's channels; empty where it names none.
+    name : str
+        The file, for messages.
+
+    Raises
+    ------
+    InputError
+        If no channel, or more than one, has that name.
+    """
+    if channel is None or isinstance(channel, int):
+        return channel
+    wanted = channel.strip().lower()
+    found = [number for number, known in enumerate(names) if known.strip().lower() == wanted]
+    if len(found) == 1:
+        return found[0]
+    if not found and wanted.isascii() and wanted.isdigit():
+        return int(wanted)
+    known = ", ".join(f"{number} {known!r}" for number, known in enumerate(names))
+    raise InputError(
+        f"{name}: {'no' if not found else 'more than one'} channel is named {channel!r}; "
+        + (f"its channels are {known}" if names else "it names no channels; give a number, from 0")
     )
 
 

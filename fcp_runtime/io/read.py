@@ -1,9 +1,9 @@
-"""Read images and label images from TIFF."""
+"""Read images and label images, whatever their format."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.errors import InputError
+from fcp_runtime.io.axes import Layout, channel_number, lay_out
+from fcp_runtime.io.formats import stored_image
 from fcp_runtime.io.image import (
     Volume,
     check_finite,
@@ -19,9 +21,7 @@ from fcp_runtime.io.image import (
     kept_dtype,
     usable_voxel,
 )
-from fcp_runtime.io.tiff.axes import Layout, lay_out
-from fcp_runtime.io.tiff.file import StoredImage, stored_image
-from fcp_runtime.io.tiff.voxels import voxel_size
+from fcp_runtime.io.stored import Request, StoredImage
 from fcp_runtime.machine.workers import Progress, Workers, silent
 
 if TYPE_CHECKING:
@@ -52,26 +52,31 @@ class Form:
 def read_volume(
     path: str | os.PathLike[str],
     *,
-    channel: int | None = None,
+    channel: int | str | None = None,
     axes: str | None = None,
+    series: int | None = None,
+    allow_sparse: bool = False,
     workers: Workers | None = None,
     progress: Progress = silent,
 ) -> Volume:
-    """Read one channel of an image or stack: OME-TIFF, ImageJ TIFF, or any other TIFF.
+    """Read one channel of an image or stack, of any format in `fcp_runtime.io.formats.FORMATS`.
 
     Of a pyramid the full resolution is taken; of a colour image without ``channel``, the grey
-    value, if it is grey. Pixels are as stored: no colour map, no "white is zero". Pages of equal
-    form without metadata are the planes of a stack, if there are more than four. Uncompressed
-    stacks are mapped into memory, others decoded plane by plane.
+    value, if it is grey. Pages of equal form without metadata are the planes of a stack, if there
+    are more than four. Uncompressed stacks are mapped into memory, others decoded plane by plane.
 
     Parameters
     ----------
     path : path-like
         The file.
-    channel : int or None
-        Which channel or colour, counted from 0. None where there is one.
+    channel : int, str or None
+        Which channel or colour: counted from 0, or by name. None where there is one.
     axes : str or None
         The stored axes, for example ``"CZYX"``, where the file does not say or says it wrongly.
+    series : int or None
+        Which image, from 0, of a file that holds several.
+    allow_sparse : bool
+        Take strips and tiles that were never written as zeros. Otherwise they are damage.
     workers : Workers or None
         The threads that decode; None takes the CPUs that this process may use.
     progress : callable
@@ -80,44 +85,116 @@ def read_volume(
     Returns
     -------
     Volume
-        Its voxel size is what OME or ImageJ metadata say; the resolution of other TIFFs is not
-        believed. The spacing of planes of a single image is taken as that of its columns.
+        Its voxel size is what the metadata say; the plain resolution of a TIFF is not believed. The
+        spacing of planes of a single image is taken as that of its columns.
 
     Raises
     ------
     InputError
-        If the file is missing, damaged, cut short or no TIFF; if it is not clear which pixels are
-        meant; if pixels are not finite.
+        If the file is missing, damaged, cut short or of no known format; if it is not clear which
+        pixels are meant; if pixels are not finite.
     SettingsError
         If ``axes`` is not a list of axes.
+    MissingExtraError
+        If its format needs a library that is not installed.
     """
     name = os.fspath(path)
-    with stored_image(Path(path), name) as stored:
-        layout = lay_out(stored.axes, stored.shape, axes=axes, channel=channel, name=name)
-        voxel_um = voxel_size(stored.tif, stored.series, stack="Z" in layout.kept, name=name)
+    with stored_image(Path(path), name, Request(series, axes, allow_sparse)) as stored:
+        layout = wanted_layout(stored, axes=axes, channel=channel)
+        voxel_um = stored.voxel_um(stack="Z" in layout.kept)
         dtype = kept_dtype(stored.dtype)
         pixels = read_pixels(stored, layout, dtype, workers or Workers(), progress)
     return from_array(pixels, voxel_um=voxel_um, name=name)
 
 
 def read_form(
-    path: str | os.PathLike[str], *, channel: int | None = None, axes: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    channel: int | str | None = None,
+    axes: str | None = None,
+    series: int | None = None,
+    allow_sparse: bool = False,
 ) -> Form:
     """Return form and voxel size of what `read_volume` would read, without decoding a pixel.
 
     Parameters and errors are those of `read_volume`, but damaged pixels are not noticed.
     """
     name = os.fspath(path)
-    with stored_image(Path(path), name) as stored:
-        layout = lay_out(stored.axes, stored.shape, axes=axes, channel=channel, name=name)
-        voxel_um = voxel_size(stored.tif, stored.series, stack="Z" in layout.kept, name=name)
+    with stored_image(Path(path), name, Request(series, axes, allow_sparse)) as stored:
+        layout = wanted_layout(stored, axes=axes, channel=channel)
+        voxel_um = stored.voxel_um(stack="Z" in layout.kept)
         dtype = kept_dtype(stored.dtype)
     check_form(layout.wanted_shape, dtype, name)
     return Form(layout.wanted_shape, dtype, usable_voxel(voxel_um, name))
 
 
+def read_other_channels(
+    path: str | os.PathLike[str],
+    *,
+    channel: int | str | None = None,
+    axes: str | None = None,
+    series: int | None = None,
+    allow_sparse: bool = False,
+    workers: Workers | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Read all channels but one, to be measured under the objects found in that one.
+
+    Parameters
+    ----------
+    path, channel, axes, series, allow_sparse, workers
+        Of `read_volume`, which reads the one.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (Z, Y, X) or (Y, X)
+        ``"channel0"``, ``"channel1"``, ...: by their numbers in the file. Empty if the file has one
+        channel, or a grey image in colours.
+
+    Raises
+    ------
+    InputError
+        As `read_volume`.
+    """
+    name = os.fspath(path)
+    request = Request(series, axes, allow_sparse)
+    with stored_image(Path(path), name, request) as stored:
+        layout = wanted_layout(stored, axes=axes, channel=channel)
+        if layout.channel_axis is None or layout.grey_only:
+            return {}
+        dtype = kept_dtype(stored.dtype)
+        others = {
+            f"channel{other}": read_pixels(
+                stored, replace(layout, channel=other), dtype, workers or Workers(), silent
+            )
+            for other in range(layout.shape[layout.channel_axis])
+            if other != layout.channel
+        }
+    return {key: from_array(pixels, name=name).pixels for key, pixels in others.items()}
+
+
+def wanted_layout(
+    stored: StoredImage,
+    *,
+    axes: str | None,
+    channel: int | str | None,
+    labels: bool = False,
+    film: bool = False,
+) -> Layout:
+    """Decide which part of an open file is the image; see `fcp_runtime.io.axes.lay_out`."""
+    number = channel_number(channel, stored.channels, stored.name)
+    return lay_out(
+        stored.axes,
+        stored.shape,
+        axes=axes,
+        channel=number,
+        labels=labels,
+        film=film,
+        name=stored.name,
+    )
+
+
 def read_labels(path: str | os.PathLike[str]) -> NDArray[Any]:
-    """Read a label image: any TIFF of whole numbers, 0 the background.
+    """Read a label image: a file of whole numbers, 0 the background.
 
     Parameters
     ----------
@@ -136,7 +213,7 @@ def read_labels(path: str | os.PathLike[str]) -> NDArray[Any]:
     """
     name = os.fspath(path)
     with stored_image(Path(path), name) as stored:
-        layout = lay_out(stored.axes, stored.shape, labels=True, name=name)
+        layout = wanted_layout(stored, axes=None, channel=None, labels=True)
         pixels = read_pixels(stored, layout, stored.dtype, Workers(), silent)
     check_finite(pixels, name)
     low, high = pixels.min(), pixels.max()
@@ -210,7 +287,7 @@ def _copy_planes(
             target.shape == stored.tail
             and target.flags.c_contiguous
             and target.dtype == stored.dtype
-            and stored.offset is None
+            and stored.in_place
         )
         if direct:
             stored.plane(number, out=target, threads=threads)
