@@ -12,7 +12,8 @@ import click
 
 from fcp_runtime.errors import FcpError, InputError, OutputError, SettingsError
 from fcp_runtime.io.formats import SUFFIXES, image_suffix
-from fcp_runtime.outputs.bundle import ENDINGS, check_targets, written_files
+from fcp_runtime.outputs.bundle import check_targets, written_files
+from fcp_runtime.outputs.kinds import BY_KIND
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,7 +110,9 @@ def plan_jobs(
             image,
             place(output, image, MASK_ENDING, several=several),
             {
-                kind: tuple(place(path, image, ENDINGS[kind], several=several) for path in paths)
+                kind: tuple(
+                    place(path, image, BY_KIND[kind].ending, several=several) for path in paths
+                )
                 for kind, paths in targets.items()
             },
         )

@@ -9,14 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.cli.common import noted, tqdm_progress
-from fcp_runtime.outputs.bundle import (
-    check_axes,
-    measure_result,
-    needs_channels,
-    needs_fields,
-    needs_table,
-    write_outputs,
-)
+from fcp_runtime.outputs.bundle import check_axes, needed, write_last_outputs, write_outputs
+from fcp_runtime.outputs.output import Measured, Run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +18,7 @@ if TYPE_CHECKING:
     from fcp_runtime.cli.jobs import Job
     from fcp_runtime.io.image import Volume
     from fcp_runtime.machine.workers import Progress
-    from fcp_runtime.outputs.bundle import GraphChoice
+    from fcp_runtime.outputs.output import GraphChoice
     from fcp_runtime.segmenter import Segmenter
     from fcp_runtime.settings import Options
 
@@ -66,10 +60,10 @@ def process(job: Job, task: Task) -> dict[str, Any]:
         check_axes(job.targets, volume)
         read = time.perf_counter() - started
         held = [volume]
-        if not (needs_table(job.targets) or job.targets.get("preview")):
+        if not needed(job.targets, "pixels"):
             volume = without_pixels(volume)
         result = task.segmenter.segment(
-            held.pop, progress=progress, keep_fields=needs_fields(job.targets), **task.options
+            held.pop, progress=progress, keep_fields=needed(job.targets, "fields"), **task.options
         )
     settings = result.settings.as_dict()
     diameter = result.settings.diameter  # None: no signal, and none stated
@@ -77,13 +71,18 @@ def process(job: Job, task: Task) -> dict[str, Any]:
     write_labels(
         job.mask, result.masks, settings=settings, voxel_um=volume.voxel_um, workers=workers
     )
-    table = None
-    if needs_table(job.targets):
-        others = load_others(job, task) if needs_channels(job.targets) else {}
-        table = measure_result(volume, result, others, workers)
-    write_outputs(
-        job.targets, volume, result, table, image=job.image, graph=task.graph, workers=workers
+    others = load_others(job, task) if needed(job.targets, "channels") else {}
+    measured = Measured(volume, result, others, task.graph, workers)
+    run = Run(
+        job.image,
+        volume,
+        result,
+        measured,
+        workers,
+        notes=tuple(notes),
+        spacing_known=(task.options.get("anisotropy") or volume.anisotropy) is not None,
     )
+    write_outputs(job.targets, run)
     seconds = {"read": read, **result.timings, "write": time.perf_counter() - started}
     summary = {
         "input": str(job.image),
@@ -99,20 +98,7 @@ def process(job: Job, task: Task) -> dict[str, Any]:
         "threads": workers.count,
         "settings": settings,
     }
-    if table is not None and "report" in job.targets:
-        from fcp_runtime.outputs.report.page import write_report
-
-        stated = task.options.get("anisotropy") or volume.anisotropy
-        for path in job.targets["report"]:
-            write_report(
-                path,
-                volume,
-                result,
-                table,
-                summary=summary,
-                notes=notes,
-                spacing_known=stated is not None,
-            )
+    write_last_outputs(job.targets, replace(run, summary=summary))
     return summary
 
 

@@ -16,7 +16,8 @@ from fcp_runtime.cli.common import command_line, error_text, preparing, say_erro
 from fcp_runtime.cli.jobs import expand, index_pages, plan_jobs
 from fcp_runtime.errors import SettingsError
 from fcp_runtime.io.axes import named_axes
-from fcp_runtime.outputs.bundle import GraphChoice
+from fcp_runtime.outputs.kinds import OUTPUTS
+from fcp_runtime.outputs.output import GraphChoice
 from fcp_runtime.settings import MODES, Options, Settings
 
 if TYPE_CHECKING:
@@ -27,19 +28,6 @@ if TYPE_CHECKING:
 
 NAME = "fcp-run"
 DEFAULTS = Settings()
-
-TARGETS = {
-    "preview": "PNG with outlines; of a stack, over the planes with most nuclei.",
-    "table": "Measurements of every object, .csv or .parquet; repeat it for both.",
-    "graph": "Cell graph, .graphml, .npz (torch-geometric) or .csv; may be repeated, too.",
-    "graph_picture": "PNG of the cell graph over the projection.",
-    "rois": "ImageJ/Fiji regions, .zip.",
-    "outlines": "Outlines of one image as text, .txt.",
-    "geojson": "Polygons of one image for QuPath, .geojson.",
-    "seg_npy": "For the Cellpose 3 interface: IMAGE_seg.npy beside the image.",
-    "flows": "Flow and cell probability, .tif.",
-    "report": "Page that shows and explains the result, .html; of several inputs with an index.html.",
-}
 
 
 def setting(flag: str, **details: Any) -> Callable[[Any], Any]:
@@ -71,12 +59,13 @@ def refuse_other_axes(
 
 def target_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add an option for every output beside the mask; each may be repeated, for other formats."""
-    for kind, words in reversed(TARGETS.items()):
-        flag = "--" + kind.replace("_", "-")
+    for output in reversed(OUTPUTS):
+        words = f"{output.help} {', '.join(output.suffixes)}."
         kind_of_path = click.Path(path_type=Path)
-        function = click.option(flag, type=kind_of_path, metavar="PATH", multiple=True, help=words)(
-            function
+        option = click.option(
+            output.flag, type=kind_of_path, metavar="PATH", multiple=True, help=words
         )
+        function = option(function)
     return function
 
 
@@ -199,7 +188,7 @@ def main(
         return
     settings = {key: options.pop(key) for key in DEFAULTS.as_dict()}
     model = Settings(**settings).model
-    targets = {kind: paths for kind in TARGETS if (paths := options.pop(kind))}
+    targets = {output.kind: paths for output in OUTPUTS if (paths := options.pop(output.kind))}
     if demo:
         inputs, output = demo_paths(inputs, output)
     if dry_run:

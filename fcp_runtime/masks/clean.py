@@ -10,7 +10,7 @@ import numpy as np
 from fcp_runtime.machine.kernels import kernel
 from fcp_runtime.machine.workers import Workers, ranges
 from fcp_runtime.masks.flows import flow_errors
-from fcp_runtime.masks.objects import Objects, measure, translate
+from fcp_runtime.masks.objects import Objects, label_extents, translate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,7 +64,7 @@ def fill_holes(labels: NDArray[np.int32], min_size: int, workers: Workers) -> Ob
     Objects
         What is known of the labels then.
     """
-    objects = measure(labels, workers)
+    objects = label_extents(labels, workers)
     large = np.flatnonzero(objects.size >= max(min_size, 1))
 
     def look(part: tuple[int, int]) -> NDArray[np.int64]:
@@ -81,7 +81,7 @@ def fill_holes(labels: NDArray[np.int32], min_size: int, workers: Workers) -> Ob
         sizes[label] += holes[0].size
         labels[holes] = label
     # a hole of background changes neither the first voxel of an object nor its box
-    return measure(labels, workers) if taken else replace(objects, size=sizes)
+    return label_extents(labels, workers) if taken else replace(objects, size=sizes)
 
 
 def renumber(

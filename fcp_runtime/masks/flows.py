@@ -14,7 +14,7 @@ import numpy as np
 from fcp_runtime.fields import FLOW_SCALE, Fields
 from fcp_runtime.machine.kernels import kernel
 from fcp_runtime.machine.workers import Workers
-from fcp_runtime.masks.objects import measure
+from fcp_runtime.masks.objects import label_extents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +100,7 @@ def _for_flows(
     workers: Workers,
 ) -> None:
     """Call ``use(label, linear index, flow (2, n))`` with the pixels of some objects at a time."""
-    objects = measure(labels, workers)
+    objects = label_extents(labels, workers)
     present = objects.present()
 
     def part(start: int) -> None:

@@ -47,12 +47,12 @@ class Objects:
         return np.flatnonzero(self.size)
 
 
-def measure(labels: NDArray[np.int32], workers: Workers) -> Objects:
-    """Measure every label.
+def label_extents(labels: NDArray[Any], workers: Workers) -> Objects:
+    """Return size, first voxel and bounding box of every label.
 
     Parameters
     ----------
-    labels : ndarray of int32, shape (Z, Y, X)
+    labels : ndarray of integers, shape (Z, Y, X)
         0 is background; the labels 1..n may have gaps.
     workers : Workers
         The threads to use.
@@ -64,7 +64,7 @@ def measure(labels: NDArray[np.int32], workers: Workers) -> Objects:
     def part(span: tuple[int, int]) -> NDArray[np.int64]:
         table = np.zeros((count, 7), np.int64)
         table[:, _LOWEST] = labels.size
-        _measure(rows, height, *span, table)
+        _extents(rows, height, *span, table)
         return table
 
     pieces = min(16, max(1, _TABLE_ENTRIES // count))
@@ -103,8 +103,8 @@ def _translate(old: NDArray[np.int32], table: NDArray[Any], new: NDArray[Any]) -
 
 
 @kernel
-def _measure(
-    labels: NDArray[np.int32], height: int, start: int, stop: int, table: NDArray[np.int64]
+def _extents(
+    labels: NDArray[Any], height: int, start: int, stop: int, table: NDArray[np.int64]
 ) -> None:
     """Enter the rows start..stop of all planes' rows in ``table``, by label.
 

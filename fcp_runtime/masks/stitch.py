@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fcp_runtime.masks.objects import measure, translate
+from fcp_runtime.masks.objects import label_extents, translate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,7 @@ def stitch(labels: NDArray[np.int32], threshold: float, workers: Workers) -> Non
     workers : Workers
         The threads to use; they do not change the result.
     """
-    size = measure(labels, workers).size
+    size = label_extents(labels, workers).size
     links = workers.map(
         lambda z: _links(labels[z], labels[z + 1], size, threshold), range(labels.shape[0] - 1)
     )

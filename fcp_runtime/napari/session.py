@@ -9,7 +9,7 @@ import numpy as np
 
 from fcp_runtime.errors import SettingsError
 from fcp_runtime.machine.workers import Progress, Workers, silent
-from fcp_runtime.outputs.measurements import measure
+from fcp_runtime.outputs.measurements import region_properties
 from fcp_runtime.resolve import known, resolve_size_limits
 from fcp_runtime.segmentation import Prediction, Segmentation
 from fcp_runtime.segmenter import Segmenter, finish_masks, follow_fields
@@ -126,7 +126,7 @@ class Session:
         if self._seen is None or self._segmenter is None:
             raise SettingsError("nothing has been segmented yet")
         volume, _ = self._seen
-        return measure(
+        return region_properties(
             result.masks,
             {"intensity": volume.pixels},
             voxel_um=volume.voxel_um,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from fcp_runtime.errors import SettingsError
-from fcp_runtime.outputs.gaps import find_gaps
 from fcp_runtime.outputs.spacing import Spacing, find_spacing
+from fcp_runtime.outputs.surface_distances import surface_distances
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from fcp_runtime.machine.workers import Workers
     from fcp_runtime.outputs.table import Table
+    from fcp_runtime.outputs.voxel_sums import VoxelSums
 
 Method = Literal["touching", "delaunay", "nearest"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -34,7 +35,7 @@ class Graph:
     Attributes
     ----------
     nodes : Table
-        A row of measurements per object, from `fcp_runtime.outputs.measurements.measure`.
+        A row of measurements per object, from `fcp_runtime.outputs.measurements.region_properties`.
     edges : ndarray of int64, shape (E, 2)
         Rows of ``nodes``, the smaller first, sorted, each pair once.
     lengths : ndarray of float64, shape (E,)
@@ -61,6 +62,7 @@ def build_graph(
     k: int = 6,
     voxel_um: Sequence[float] | None = None,
     anisotropy: float | None = None,
+    sums: VoxelSums | None = None,
     workers: Workers | None = None,
 ) -> Graph:
     """Join neighbouring objects.
@@ -84,6 +86,8 @@ def build_graph(
         Voxel size in micrometres, (z, y, x), as for the table.
     anisotropy : float or None
         Spacing of planes divided by spacing of pixels, as for the table.
+    sums : VoxelSums or None
+        Of the same masks, where they are known already.
     workers : Workers or None
 
     Returns
@@ -106,7 +110,9 @@ def build_graph(
     spacing = find_spacing(voxel_um, anisotropy)
     positions = _positions(table, masks.ndim, spacing)
     if method == "touching":
-        edges, _ = find_gaps(masks, spacing.lengths, limit or 0.0, workers)
+        edges, _ = surface_distances(
+            masks, spacing.lengths, limit or 0.0, sums=sums, workers=workers
+        )
         if edges.max(initial=-1) >= len(table):
             raise ValueError(f"the masks have objects that the table of {len(table)} rows lacks")
     else:

@@ -14,7 +14,7 @@ from fcp_runtime.errors import InputError
 from fcp_runtime.machine.workers import Workers, ranges
 from fcp_runtime.outputs.spacing import Spacing, find_spacing
 from fcp_runtime.outputs.table import Table
-from fcp_runtime.outputs.voxel_sums import VoxelSums, as_labels, count_voxels
+from fcp_runtime.outputs.voxel_sums import VoxelSums, as_labels, sum_voxels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,12 +28,13 @@ PIECES = 64
 """Ranges of objects that the threads share."""
 
 
-def measure(
+def region_properties(
     masks: NDArray[Any],
     channels: Mapping[str, NDArray[Any]],
     *,
     voxel_um: Sequence[float] | None = None,
     anisotropy: float | None = None,
+    sums: VoxelSums | None = None,
     workers: Workers | None = None,
 ) -> Table:
     """Measure objects: place, size, shape, intensity, surroundings.
@@ -53,6 +54,8 @@ def measure(
     anisotropy : float or None
         Spacing of planes divided by spacing of pixels, as used for the masks; None takes that of
         ``voxel_um``, or 1.
+    sums : VoxelSums or None
+        Of the same masks, where they are known already.
     workers : Workers or None
 
     Returns
@@ -99,7 +102,7 @@ def measure(
             )
     workers = workers or Workers()
     spacing = find_spacing(voxel_um, anisotropy)
-    sums = count_voxels(masks, workers)
+    sums = sums or sum_voxels(masks, workers)
     columns: Columns = {"label": sums.labels}
     columns |= _place(sums, masks.ndim, spacing)
     columns |= _size(sums, masks.ndim, spacing)

@@ -1,6 +1,7 @@
-"""One pass over the voxels of a label image: everything about objects that can be counted.
+"""Everything about objects that can be counted in one pass over the voxels of a label image.
 
-All sums are integers, so the result does not depend on how the rows are shared among threads.
+All sums are integers, so the result does not depend on how the rows are divided among threads.
+Sizes and bounding boxes come from `fcp_runtime.masks.objects.label_extents`.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ import numpy as np
 from fcp_runtime.errors import InputError
 from fcp_runtime.machine.kernels import kernel
 from fcp_runtime.machine.workers import Workers, ranges
+from fcp_runtime.masks.objects import label_extents
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PIECES = 8
 """Ranges of rows, whatever the number of threads: each holds sums for all labels."""
-
-FAR = np.iinfo(np.int64).max
 
 
 def half_neighbours(ndim: int) -> NDArray[np.int64]:
@@ -86,8 +86,8 @@ def as_labels(masks: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(masks.reshape(-1, *masks.shape[-2:]), dtype)
 
 
-def count_voxels(masks: NDArray[Any], workers: Workers | None = None) -> VoxelSums:
-    """Count everything about every object.
+def sum_voxels(masks: NDArray[Any], workers: Workers | None = None) -> VoxelSums:
+    """Sum up sizes, positions, surface crossings and contacts of every object.
 
     Parameters
     ----------
@@ -99,32 +99,30 @@ def count_voxels(masks: NDArray[Any], workers: Workers | None = None) -> VoxelSu
     VoxelSums
     """
     labels = as_labels(masks)
-    largest = int(labels.max(initial=0))
+    workers = workers or Workers()
+    extents = label_extents(labels, workers)
+    count = len(extents.size)
     steps = half_neighbours(masks.ndim)
     rows = labels.shape[0] * labels.shape[1]
 
-    def count(piece: tuple[int, int]) -> tuple[NDArray[np.int64], ...]:
-        sums = np.zeros((largest + 1, 10), np.int64)
-        box = np.zeros((largest + 1, 6), np.int64)
-        box[:, :3] = FAR
-        crossings = np.zeros((largest + 1, len(steps)), np.int64)
-        pairs = _sum_rows(labels, steps, *piece, sums, box, crossings)
-        return sums, box, crossings, np.unique(pairs, axis=0)
+    def add(piece: tuple[int, int]) -> tuple[NDArray[np.int64], ...]:
+        sums = np.zeros((count, 9), np.int64)
+        crossings = np.zeros((count, len(steps)), np.int64)
+        pairs = _sum_rows(labels, steps, *piece, sums, crossings)
+        return sums, crossings, np.unique(pairs, axis=0)
 
-    done = (workers or Workers()).map(count, ranges(rows, PIECES))
-    sums = sum((piece[0] for piece in done), np.zeros((largest + 1, 10), np.int64))
-    crossings = sum((piece[2] for piece in done), np.zeros((largest + 1, len(steps)), np.int64))
-    found = np.flatnonzero(sums[:, 0])
-    low = np.minimum.reduce([piece[1][:, :3] for piece in done])
-    high = np.maximum.reduce([piece[1][:, 3:] for piece in done])
-    pairs = np.unique(np.concatenate([piece[3] for piece in done]), axis=0)
+    done = workers.map(add, ranges(rows, PIECES))
+    sums = sum((piece[0] for piece in done), np.zeros((count, 9), np.int64))
+    crossings = sum((piece[1] for piece in done), np.zeros((count, len(steps)), np.int64))
+    pairs = np.unique(np.concatenate([piece[2] for piece in done]), axis=0)
+    found = extents.present()
     return VoxelSums(
         labels=found,
-        count=sums[found, 0],
-        first=sums[found, 1:4],
-        second=sums[found, 4:],
-        low=low[found],
-        high=high[found],
+        count=extents.size[found],
+        first=sums[found, :3],
+        second=sums[found, 3:],
+        low=extents.low[found],
+        high=extents.high[found],
         crossings=crossings[found],
         pairs=np.searchsorted(found, pairs),
         steps=steps,
@@ -138,7 +136,6 @@ def _sum_rows(
     start: int,
     stop: int,
     sums: NDArray[np.int64],
-    box: NDArray[np.int64],
     crossings: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Add up the voxels of rows ``start`` to ``stop`` of a label image.
@@ -150,10 +147,8 @@ def _sum_rows(
         Neighbours; the opposite ones are implied.
     start, stop : int
         Row numbers, z * Y + y.
-    sums : ndarray of int64, shape (n + 1, 10)
-        Per label: voxels, z, y, x, zz, yy, xx, zy, zx, yx; added to.
-    box : ndarray of int64, shape (n + 1, 6)
-        Least z, y, x and one beyond the greatest; updated.
+    sums : ndarray of int64, shape (n + 1, 9)
+        Per label: z, y, x, zz, yy, xx, zy, zx, yx; added to.
     crossings : ndarray of int64, shape (n + 1, K)
         Voxels whose neighbour along the step has another label or lies outside; added to.
 
@@ -177,7 +172,7 @@ def _sum_rows(
                 end += 1
             if label == 0:
                 continue
-            _add_run(sums[label], box[label], z, y, begin, end)
+            _add_run(sums[label], z, y, begin, end)
             for index in range(len(steps)):
                 a, b, shift = z + steps[index, 0], y + steps[index, 1], steps[index, 2]
                 crossings[label, index] += end - begin
@@ -225,22 +220,16 @@ def _note(
 
 
 @kernel
-def _add_run(
-    total: NDArray[np.int64], edge: NDArray[np.int64], z: int, y: int, begin: int, end: int
-) -> None:
-    """Add the voxels ``begin`` to ``end`` of a row to the sums and the box of their object."""
+def _add_run(total: NDArray[np.int64], z: int, y: int, begin: int, end: int) -> None:
+    """Add the voxels ``begin`` to ``end`` of a row to the sums of their object."""
     count = end - begin
     x = (begin + end - 1) * count // 2
-    total[0] += count
-    total[1] += z * count
-    total[2] += y * count
-    total[3] += x
-    total[4] += z * z * count
-    total[5] += y * y * count
-    total[6] += (end * (end - 1) * (2 * end - 1) - begin * (begin - 1) * (2 * begin - 1)) // 6
-    total[7] += z * y * count
-    total[8] += z * x
-    total[9] += y * x
-    edge[0], edge[3] = min(edge[0], z), max(edge[3], z + 1)
-    edge[1], edge[4] = min(edge[1], y), max(edge[4], y + 1)
-    edge[2], edge[5] = min(edge[2], begin), max(edge[5], end)
+    total[0] += z * count
+    total[1] += y * count
+    total[2] += x
+    total[3] += z * z * count
+    total[4] += y * y * count
+    total[5] += (end * (end - 1) * (2 * end - 1) - begin * (begin - 1) * (2 * begin - 1)) // 6
+    total[6] += z * y * count
+    total[7] += z * x
+    total[8] += y * x

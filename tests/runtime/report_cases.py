@@ -6,7 +6,7 @@ import numpy as np
 
 from fcp_runtime.io.image import Volume
 from fcp_runtime.machine.workers import Workers
-from fcp_runtime.outputs.measurements import measure
+from fcp_runtime.outputs.measurements import region_properties
 from fcp_runtime.segmentation import Segmentation
 from fcp_runtime.settings import Settings
 
@@ -32,7 +32,7 @@ def a_result(masks, *, diameter=10.0, voxel_um=None, pixels=None, name="stack.ti
     settings = Settings(mode=mode, diameter=diameter, anisotropy=anisotropy, niter=200)
     seconds = {"read": 0.5, "network": 2.0, "masks": 1.0}
     result = Segmentation(masks, settings, seconds)
-    table = measure(
+    table = region_properties(
         masks,
         {"intensity": pixels},
         voxel_um=voxel_um,

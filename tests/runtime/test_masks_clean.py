@@ -10,7 +10,7 @@ from scipy.ndimage import binary_fill_holes, find_objects
 
 from fcp_runtime.machine.workers import Workers
 from fcp_runtime.masks.clean import fill_holes, remove_bad_flow, renumber
-from fcp_runtime.masks.objects import measure
+from fcp_runtime.masks.objects import label_extents
 
 TWO = Workers(2)
 
@@ -18,9 +18,11 @@ TWO = Workers(2)
 def filled(labels, min_size=0, workers=TWO):
     result = np.ascontiguousarray(labels, np.int32).copy()
     objects = fill_holes(result, min_size, workers)
-    np.testing.assert_array_equal(objects.size, measure(result, workers).size)
+    np.testing.assert_array_equal(objects.size, label_extents(result, workers).size)
     present = objects.present()
-    np.testing.assert_array_equal(objects.first[present], measure(result, workers).first[present])
+    np.testing.assert_array_equal(
+        objects.first[present], label_extents(result, workers).first[present]
+    )
     return renumber(result, objects, min_size, workers)
 
 
@@ -35,7 +37,7 @@ small_labels = arrays(np.int32, st.tuples(*[st.integers(1, 6)] * 3), elements=st
 @given(small_labels)
 @settings(deadline=None, max_examples=60)
 def test_measured_size_first_voxel_and_box_are_those_of_scipy(labels):
-    objects = measure(labels, TWO)
+    objects = label_extents(labels, TWO)
     np.testing.assert_array_equal(objects.size[1:], np.bincount(labels.ravel())[1:])
     for label, box in enumerate(find_objects(labels), 1):
         if box is not None:
@@ -50,14 +52,14 @@ def test_labels_are_renumbered_by_first_voxel(labels):
     values, first = np.unique(labels, return_index=True)
     order = values[np.argsort(first)]
     expected = {0: 0} | {old: new for new, old in enumerate(order[order > 0], 1)}
-    result = renumber(labels, measure(labels, TWO), 0, TWO)
+    result = renumber(labels, label_extents(labels, TWO), 0, TWO)
     assert result.dtype == np.uint16
     np.testing.assert_array_equal(result, np.vectorize(expected.get)(labels))
 
 
 def test_more_labels_than_16_bits_hold_need_32():
     labels = np.arange(70_000, dtype=np.int32)[::-1].reshape(1, 7, 10_000)
-    result = renumber(labels, measure(labels, TWO), 0, TWO)
+    result = renumber(labels, label_extents(labels, TWO), 0, TWO)
     assert result.dtype == np.uint32
     np.testing.assert_array_equal(result.ravel()[:-1], np.arange(1, 70_000))
 

@@ -11,11 +11,11 @@ from scipy.spatial import Delaunay, distance
 
 from fcp_runtime.errors import SettingsError
 from fcp_runtime.machine.workers import Workers
-from fcp_runtime.outputs.gaps import find_gaps
 from fcp_runtime.outputs.graph import build_graph
 from fcp_runtime.outputs.graph_picture import EDGE_COLOUR, draw_graph
-from fcp_runtime.outputs.measurements import measure
+from fcp_runtime.outputs.measurements import region_properties
 from fcp_runtime.outputs.outlines import label_colours
+from fcp_runtime.outputs.surface_distances import surface_distances
 from fcp_runtime.phantom import organoid
 
 few = settings(max_examples=40, deadline=None)
@@ -31,7 +31,9 @@ def boxes(*places, shape=(12, 30, 30), size=3):
 
 
 def edges_of(masks, **options):
-    graph = build_graph(measure(masks, {}, voxel_um=options.get("voxel_um")), masks, **options)
+    graph = build_graph(
+        region_properties(masks, {}, voxel_um=options.get("voxel_um")), masks, **options
+    )
     return [tuple(edge) for edge in graph.edges.tolist()]
 
 
@@ -54,7 +56,7 @@ def least_gaps(masks, lengths):
     st.sampled_from([(1.0, 1.0, 1.0), (0.7, 0.1, 0.1), (0.3, 0.5, 0.5)]),
 )
 def test_gaps_are_those_found_by_comparing_all_voxels(masks, limit, lengths):
-    pairs, gaps = find_gaps(masks, lengths, limit)
+    pairs, gaps = surface_distances(masks, lengths, limit)
     every = least_gaps(masks, lengths)
     expected = {pair: gap for pair, gap in every.items() if gap <= limit * (1 + 1e-9)}
     assert [tuple(pair) for pair in pairs.tolist()] == sorted(expected)
@@ -64,7 +66,7 @@ def test_gaps_are_those_found_by_comparing_all_voxels(masks, limit, lengths):
 def test_gaps_of_an_organoid_are_those_found_by_comparing_all_voxels():
     masks = organoid((16, 40, 40), diameter=10, anisotropy=2, seed=3).labels
     lengths = (2.0, 1.0, 1.0)
-    pairs, gaps = find_gaps(masks, lengths, 6.0)
+    pairs, gaps = surface_distances(masks, lengths, 6.0)
     expected = {pair: gap for pair, gap in least_gaps(masks, lengths).items() if gap <= 6}
     assert len(expected) > 20
     assert [tuple(pair) for pair in pairs.tolist()] == sorted(expected)
@@ -87,11 +89,11 @@ def test_without_a_limit_touching_joins_objects_in_contact_only():
 
 def test_lengths_are_distances_of_centroids_in_micrometres():
     masks = boxes((0, 0, 0), (0, 0, 3), (3, 0, 0))
-    graph = build_graph(measure(masks, {}, voxel_um=UM), masks, voxel_um=UM)
+    graph = build_graph(region_properties(masks, {}, voxel_um=UM), masks, voxel_um=UM)
     assert graph.unit == "um"
     assert graph.edges.tolist() == [[0, 1], [0, 2], [1, 2]]
     assert graph.lengths == pytest.approx([1.5, 3.0, np.hypot(1.5, 3.0)])
-    plain = build_graph(measure(masks, {}), masks, anisotropy=2)
+    plain = build_graph(region_properties(masks, {}), masks, anisotropy=2)
     assert plain.unit == "px"
     assert plain.lengths == pytest.approx([3.0, 6.0, np.hypot(3.0, 6.0)])
 
@@ -109,14 +111,14 @@ def scattered(count, ndim, seed=0):
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_delaunay_joins_the_corners_of_scipys_triangles_up_to_the_limit(ndim):
     masks = scattered(60, ndim)
-    graph = build_graph(measure(masks, {}), masks, method="delaunay")
+    graph = build_graph(region_properties(masks, {}), masks, method="delaunay")
     points = np.argwhere(masks).astype(float)
     starts, others = Delaunay(points).vertex_neighbor_vertices
     expected = {
         (i, int(j)) for i in range(len(points)) for j in others[starts[i] : starts[i + 1]] if i < j
     }
     assert {tuple(edge) for edge in graph.edges.tolist()} == expected
-    short = build_graph(measure(masks, {}), masks, method="delaunay", limit=9.0)
+    short = build_graph(region_properties(masks, {}), masks, method="delaunay", limit=9.0)
     apart = distance.squareform(distance.pdist(points))
     assert {tuple(edge) for edge in short.edges.tolist()} == {
         pair for pair in expected if apart[pair] <= 9
@@ -146,7 +148,7 @@ def test_nearest_joins_an_object_to_the_k_nearest(k):
     masks = scattered(30, 3, seed=2)
     points = np.argwhere(masks).astype(float)
     apart = distance.squareform(distance.pdist(points))
-    graph = build_graph(measure(masks, {}), masks, method="nearest", k=k)
+    graph = build_graph(region_properties(masks, {}), masks, method="nearest", k=k)
     joined = np.zeros(apart.shape, bool)
     joined[tuple(graph.edges.T)] = True
     joined |= joined.T
@@ -167,7 +169,7 @@ def test_nearest_of_a_single_object_has_no_edge():
 @pytest.mark.parametrize("method", ["touching", "delaunay", "nearest"])
 def test_edges_are_sorted_once_each_and_the_same_for_any_number_of_threads(method):
     masks = organoid((24, 60, 60), diameter=14, seed=3).labels
-    table = measure(masks, {})
+    table = region_properties(masks, {})
     graphs = [
         build_graph(table, masks, method=method, limit=4.0, k=3, workers=Workers(count))
         for count in (1, 3)
@@ -190,18 +192,18 @@ def test_gaps_in_the_labels_do_not_shift_the_nodes():
 def test_impossible_options_are_refused(wrong, words):
     masks = boxes((0, 0, 0))
     with pytest.raises(SettingsError, match=words):
-        build_graph(measure(masks, {}), masks, **wrong)
+        build_graph(region_properties(masks, {}), masks, **wrong)
 
 
 def test_a_table_of_other_masks_is_refused():
     masks = boxes((0, 0, 0), (0, 0, 3))
     with pytest.raises(ValueError, match="lacks"):
-        build_graph(measure(boxes((0, 0, 0)), {}), masks)
+        build_graph(region_properties(boxes((0, 0, 0)), {}), masks)
 
 
 def test_the_picture_shows_nodes_in_their_colours_and_edges_between_them():
     masks = boxes((0, 4, 4), (0, 4, 20), (0, 24, 4), size=5)
-    graph = build_graph(measure(masks, {}), masks, limit=12.0)
+    graph = build_graph(region_properties(masks, {}), masks, limit=12.0)
     assert graph.edges.tolist() == [[0, 1]]
     picture = draw_graph(graph, masks * np.uint16(100))
     zoom = picture.shape[0] // 30
@@ -218,7 +220,7 @@ def test_a_picture_without_objects_is_the_projection():
     masks = np.zeros((3, 20, 30), np.uint16)
     image = np.zeros_like(masks)
     image[1, 5] = 9
-    picture = draw_graph(build_graph(measure(masks, {}), masks), image)
+    picture = draw_graph(build_graph(region_properties(masks, {}), masks), image)
     zoom = picture.shape[1] // 30
     assert (picture[5 * zoom : 6 * zoom] > 0).all()
     assert not picture[: 5 * zoom].any()

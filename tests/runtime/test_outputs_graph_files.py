@@ -11,7 +11,7 @@ import pytest
 from fcp_runtime.errors import OutputError
 from fcp_runtime.outputs.graph import build_graph
 from fcp_runtime.outputs.graph_files import write_graph
-from fcp_runtime.outputs.measurements import measure
+from fcp_runtime.outputs.measurements import region_properties
 from fcp_runtime.phantom import nuclei_image, organoid
 
 
@@ -22,7 +22,7 @@ def graph(request):
     else:
         made = nuclei_image((128, 128), diameter=16, seed=1)
     masks = made.labels * 3  # labels with gaps: rows and labels differ
-    table = measure(masks, {"dapi & co": made.image}, voxel_um=made.voxel_um)
+    table = region_properties(masks, {"dapi & co": made.image}, voxel_um=made.voxel_um)
     return build_graph(table, masks, method="delaunay", limit=20.0, voxel_um=made.voxel_um)
 
 
@@ -103,7 +103,7 @@ def test_csv_edges_name_rows_and_labels(tmp_path, graph):
 
 def test_a_graph_without_nodes_is_written(tmp_path):
     masks = np.zeros((4, 5), np.uint16)
-    empty = build_graph(measure(masks, {}), masks, method="delaunay")
+    empty = build_graph(region_properties(masks, {}), masks, method="delaunay")
     for suffix in ("graphml", "npz", "csv"):
         write_graph(tmp_path / f"g.{suffix}", empty)
     assert len(nx.read_graphml(tmp_path / "g.graphml")) == 0

@@ -13,9 +13,9 @@ from skimage.measure import perimeter_crofton, regionprops
 
 from fcp_runtime.errors import InputError, SettingsError
 from fcp_runtime.machine.workers import Workers
-from fcp_runtime.outputs.measurements import direction_weights, measure
+from fcp_runtime.outputs.measurements import direction_weights, region_properties
 from fcp_runtime.outputs.table import Table
-from fcp_runtime.outputs.voxel_sums import count_voxels, half_neighbours
+from fcp_runtime.outputs.voxel_sums import half_neighbours, sum_voxels
 
 UM = (1.5, 0.5, 0.5)
 
@@ -41,7 +41,7 @@ def ellipsoid(axes, spacing=(1.0, 1.0, 1.0), turn=None, centre=0.0):
 @few
 @given(st.one_of(volumes, planes))
 def test_place_size_and_box_are_those_of_scikit_image(masks):
-    table = measure(masks, {})
+    table = region_properties(masks, {})
     regions = regionprops(masks)
     ndim = masks.ndim
     assert table["label"].tolist() == [region.label for region in regions]
@@ -60,7 +60,7 @@ def test_place_size_and_box_are_those_of_scikit_image(masks):
 @few
 @given(volumes)
 def test_axes_of_a_volume_are_those_of_the_covariance_of_its_voxels(masks):
-    table = measure(masks, {})
+    table = region_properties(masks, {})
     for row, label in enumerate(table["label"]):
         points = np.argwhere(masks == label)
         covariance = np.cov(points.T, bias=True) + np.eye(3) / 12
@@ -72,7 +72,7 @@ def test_axes_of_a_volume_are_those_of_the_covariance_of_its_voxels(masks):
 @few
 @given(planes)
 def test_axes_and_perimeter_of_an_image_are_those_of_scikit_image(masks):
-    table = measure(masks, {})
+    table = region_properties(masks, {})
     for row, region in enumerate(regionprops(masks)):
         moments = np.array(region.inertia_tensor_eigvals) + 1 / 12
         expected = np.sort(4 * np.sqrt(moments))
@@ -88,7 +88,7 @@ def test_orientation_is_the_angle_seen_on_the_screen(angle):
     along = np.cos(np.radians(angle)) * columns - np.sin(np.radians(angle)) * rows
     across = np.sin(np.radians(angle)) * columns + np.cos(np.radians(angle)) * rows
     masks = ((along / 30) ** 2 + (across / 12) ** 2 <= 1).astype(np.uint16)
-    table = measure(masks, {})
+    table = region_properties(masks, {})
     off = abs(table["orientation_deg"][0] - angle)
     assert min(off, 180 - off) < 0.5
     assert table["major_axis_px"][0] == pytest.approx(60, rel=0.01)
@@ -100,7 +100,7 @@ def test_orientation_is_the_angle_seen_on_the_screen(angle):
 def test_a_turned_ellipsoid_has_its_axes_volume_surface_whatever_the_spacing(axes, anisotropy):
     turn = Rotation.from_rotvec([0.4, -0.7, 0.5])
     solid = ellipsoid(axes, (anisotropy, 1, 1), turn, centre=(0.3, 0.2, 0.4))
-    table = measure(solid.astype(np.uint16), {}, anisotropy=anisotropy)
+    table = region_properties(solid.astype(np.uint16), {}, anisotropy=anisotropy)
     names = ("minor_axis_px", "middle_axis_px", "major_axis_px")
     assert [table[name][0] for name in names] == pytest.approx(2 * np.sort(axes), rel=0.01)
     radius = np.prod(axes) ** (1 / 3)
@@ -123,7 +123,7 @@ def test_the_principal_directions_of_a_rod_along_an_oblique_axis_are_upward():
     masks = np.zeros((9, 9, 9), np.uint16)
     steps = np.arange(9)
     masks[steps, 8 - steps, 4] = 1
-    table = measure(masks, {})
+    table = region_properties(masks, {})
     found = [table[f"major_axis_{axis}"][0] for axis in "zyx"]
     assert found == pytest.approx([np.sqrt(0.5), -np.sqrt(0.5), 0], abs=1e-12)
 
@@ -152,7 +152,7 @@ def test_directions_weigh_as_much_of_the_sphere_as_random_vectors_say(spacing):
 def test_a_disc_has_its_perimeter_whatever_the_pixel_form(stretch):
     rows, columns = np.mgrid[-60:61, -60:61]
     masks = ((rows * stretch / 25) ** 2 + (columns / 25) ** 2 <= 1).astype(np.uint8)
-    table = measure(masks, {}, voxel_um=(1.0, 0.2 * stretch, 0.2))
+    table = region_properties(masks, {}, voxel_um=(1.0, 0.2 * stretch, 0.2))
     assert table["perimeter_px"][0] == pytest.approx(2 * np.pi * 25, rel=0.02)
     assert table["perimeter_um"][0] == pytest.approx(2 * np.pi * 5, rel=0.02)
     assert table["area_um2"][0] == pytest.approx(np.pi * 25, rel=0.01)
@@ -161,8 +161,8 @@ def test_a_disc_has_its_perimeter_whatever_the_pixel_form(stretch):
 
 def test_micrometres_are_pixels_times_their_size_and_absent_without_it():
     masks = ellipsoid((6, 5, 8)).astype(np.uint16)
-    known = measure(masks, {}, voxel_um=UM)
-    assert not any("_um" in name for name in measure(masks, {}).names)
+    known = region_properties(masks, {}, voxel_um=UM)
+    assert not any("_um" in name for name in region_properties(masks, {}).names)
     count = known["volume_voxels"][0]
     assert known["volume_um3"][0] == pytest.approx(count * 1.5 * 0.5 * 0.5)
     assert known["z_um"][0] == pytest.approx(known["z"][0] * 1.5)
@@ -174,8 +174,8 @@ def test_micrometres_are_pixels_times_their_size_and_absent_without_it():
 
 def test_a_stated_anisotropy_counts_more_than_the_voxel_size():
     masks = ellipsoid((6, 5, 8)).astype(np.uint16)
-    stated = measure(masks, {}, voxel_um=UM, anisotropy=2)
-    expected = measure(masks, {}, voxel_um=(1.0, 0.5, 0.5))
+    stated = region_properties(masks, {}, voxel_um=UM, anisotropy=2)
+    expected = region_properties(masks, {}, voxel_um=(1.0, 0.5, 0.5))
     for name in expected.names:
         assert np.array_equal(stated[name], expected[name]), name
 
@@ -185,7 +185,7 @@ def test_a_stated_anisotropy_counts_more_than_the_voxel_size():
 def test_intensities_are_those_of_plain_numpy(masks, dtype):
     rng = np.random.default_rng(3)
     pixels = rng.integers(-100, 100, masks.shape).astype(np.int16).astype(dtype)
-    table = measure(masks, {"red": pixels, "blue": pixels * 2})
+    table = region_properties(masks, {"red": pixels, "blue": pixels * 2})
     for row, label in enumerate(table["label"]):
         values = pixels[masks == label].astype(float)
         assert table["mean_red"][row] == pytest.approx(values.mean())
@@ -198,7 +198,7 @@ def test_intensities_are_those_of_plain_numpy(masks, dtype):
 @few
 @given(st.one_of(volumes, planes))
 def test_surroundings_are_those_found_by_dilation(masks):
-    table = measure(masks, {})
+    table = region_properties(masks, {})
     inside = np.zeros(masks.shape, bool)
     inside[(slice(1, -1),) * masks.ndim] = True
     for row, label in enumerate(table["label"]):
@@ -212,7 +212,7 @@ def test_surroundings_are_those_found_by_dilation(masks):
 @few
 @given(volumes)
 def test_crossings_are_those_of_shifted_copies(masks):
-    sums = count_voxels(masks)
+    sums = sum_voxels(masks)
     padded = np.pad(masks, 1)
     for row, label in enumerate(sums.labels):
         solid = padded == label
@@ -225,7 +225,9 @@ def test_the_number_of_threads_changes_nothing():
     rng = np.random.default_rng(1)
     masks = (rng.integers(0, 40, (7, 30, 31)) * rng.integers(0, 2, (7, 30, 31))).astype(np.uint16)
     pixels = rng.normal(size=masks.shape).astype(np.float32)
-    once, *others = (measure(masks, {"i": pixels}, workers=Workers(count)) for count in (1, 2, 3))
+    once, *others = (
+        region_properties(masks, {"i": pixels}, workers=Workers(count)) for count in (1, 2, 3)
+    )
     for other in others:
         assert once.names == other.names
         for name in once.names:
@@ -235,14 +237,14 @@ def test_the_number_of_threads_changes_nothing():
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint32, np.int64, bool])
 def test_any_integer_type_of_masks_measures_the_same(dtype):
     masks = ellipsoid((4, 5, 6)).astype(dtype)
-    expected = measure(masks.astype(np.uint16), {})
-    table = measure(masks, {})
+    expected = region_properties(masks.astype(np.uint16), {})
+    table = region_properties(masks, {})
     assert all(np.array_equal(table[name], expected[name]) for name in expected.names)
 
 
 def test_more_labels_than_16_bits_hold_are_measured():
     masks = np.arange(1, 66_001, dtype=np.uint32).reshape(220, 300)
-    table = measure(masks, {"i": masks.astype(np.float32)})
+    table = region_properties(masks, {"i": masks.astype(np.float32)})
     assert len(table) == 66_000
     assert table["neighbours"][33_150] == 8
     assert table["mean_i"][-1] == 66_000
@@ -253,15 +255,15 @@ def test_empty_masks_give_an_empty_table_with_all_columns(shape):
     masks = np.zeros(shape, np.uint16)
     full = masks.copy()
     full[..., :2] = 1
-    table = measure(masks, {"i": masks}, voxel_um=UM)
+    table = region_properties(masks, {"i": masks}, voxel_um=UM)
     assert len(table) == 0
-    assert table.names == measure(full, {"i": masks}, voxel_um=UM).names
+    assert table.names == region_properties(full, {"i": masks}, voxel_um=UM).names
 
 
 def test_an_object_of_one_voxel_has_finite_measures():
     masks = np.zeros((3, 3, 3), np.uint16)
     masks[1, 1, 1] = 1
-    table = measure(masks, {"i": masks})
+    table = region_properties(masks, {"i": masks})
     assert all(np.isfinite(column.astype(float)).all() for column in table.columns.values())
     assert table["sphericity"][0] == 1
 
@@ -277,18 +279,18 @@ def test_an_object_of_one_voxel_has_finite_measures():
 )
 def test_what_is_no_label_image_is_refused(masks, words):
     with pytest.raises(InputError, match=words):
-        measure(masks, {})
+        region_properties(masks, {})
 
 
 def test_a_channel_of_another_shape_is_refused():
     with pytest.raises(InputError, match="'dapi'"):
-        measure(np.zeros((4, 4), np.uint16), {"dapi": np.zeros((4, 5))})
+        region_properties(np.zeros((4, 4), np.uint16), {"dapi": np.zeros((4, 5))})
 
 
 @pytest.mark.parametrize("wrong", [{"voxel_um": (1, 0, 1)}, {"anisotropy": -1.0}])
 def test_an_impossible_voxel_size_is_refused(wrong):
     with pytest.raises(SettingsError, match="positive"):
-        measure(np.zeros((4, 4), np.uint16), {}, **wrong)
+        region_properties(np.zeros((4, 4), np.uint16), {}, **wrong)
 
 
 def test_columns_of_unequal_length_are_no_table():

@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from fcp_runtime.errors import MissingExtraError, OutputError
-from fcp_runtime.outputs.measurements import measure
+from fcp_runtime.outputs.measurements import region_properties
 from fcp_runtime.outputs.table import Table, check_table_path, write_table
 from fcp_runtime.phantom import nuclei_image
 
@@ -18,7 +18,7 @@ from fcp_runtime.phantom import nuclei_image
 @pytest.fixture(scope="module")
 def table():
     made = nuclei_image((96, 96), seed=2)
-    return measure(made.labels, {"dapi, nuclear": made.image}, voxel_um=(1.0, 0.25, 0.25))
+    return region_properties(made.labels, {"dapi, nuclear": made.image}, voxel_um=(1.0, 0.25, 0.25))
 
 
 def test_csv_holds_every_value_to_nine_digits(tmp_path, table):

@@ -11,9 +11,9 @@ import pytest
 import tifffile
 from click.testing import CliRunner
 
-from fcp_runtime.cli.run import TARGETS, main
-from fcp_runtime.outputs.bundle import ENDINGS
+from fcp_runtime.cli.run import main
 from fcp_runtime.outputs.graph import METHODS
+from fcp_runtime.outputs.kinds import BY_KIND, OUTPUTS
 from fcp_runtime.phantom import nuclei_image, organoid
 
 STACK_OUTPUTS = {
@@ -177,9 +177,16 @@ def test_a_grey_image_in_colours_has_one_channel_to_measure(tmp_path, picture):
     assert not [name for name in read_csv(table)[0] if "channel" in name]
 
 
-def test_every_output_has_an_option_and_an_ending():
+def test_every_output_has_an_option_that_names_its_suffixes():
     options = {option.name: option for option in main.params}
-    assert set(TARGETS) == set(ENDINGS) <= set(options)
+    assert len(BY_KIND) == len(OUTPUTS)
+    for output in OUTPUTS:
+        option = options[output.kind]
+        assert option.opts == [output.flag]
+        assert option.multiple
+        assert output.help in option.help
+        assert all(suffix in option.help for suffix in output.suffixes)
+        assert output.ending.endswith(output.suffixes)
     assert set(options["graph_method"].type.choices) == set(METHODS)
 
 

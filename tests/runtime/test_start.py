@@ -65,12 +65,12 @@ def test_compiled_kernels_lie_in_the_users_cache_and_not_beside_the_source(tmp_p
     before = set(package.rglob("*.nbi"))
     code = """
 import numpy as np
-from fcp_runtime.masks.objects import measure
+from fcp_runtime.masks.objects import label_extents
 from fcp_runtime.machine.workers import Workers
-measure(np.ones((1, 4, 4), np.int32), Workers(1))
+label_extents(np.ones((1, 4, 4), np.int32), Workers(1))
 """
     done = python(code, tmp_path, HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stderr
     assert set(package.rglob("*.nbi")) == before
     if not os.environ.get("NUMBA_CACHE_DIR") and sys.platform == "linux":
-        assert list((tmp_path / "cache").rglob("objects._measure*.nbi"))
+        assert list((tmp_path / "cache").rglob("objects._extents*.nbi"))

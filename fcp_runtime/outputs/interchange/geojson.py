@@ -9,14 +9,14 @@ import numpy as np
 
 from fcp_runtime.errors import OutputError
 from fcp_runtime.io.atomic import replacing
-from fcp_runtime.outputs.interchange.rings import object_polygons
+from fcp_runtime.outputs.interchange.contours import object_polygons
 
 if TYPE_CHECKING:
     import os
 
     from numpy.typing import NDArray
 
-    from fcp_runtime.outputs.interchange.rings import Polygon
+    from fcp_runtime.outputs.interchange.contours import Polygon
     from fcp_runtime.outputs.table import Table
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fcp_runtime.errors import OutputError
 from fcp_runtime.io.atomic import replacing
-from fcp_runtime.outputs.interchange.rings import object_outlines
+from fcp_runtime.outputs.interchange.contours import object_outlines
 
 if TYPE_CHECKING:
     import os

@@ -10,14 +10,14 @@ import numpy as np
 from fcp_runtime.io.atomic import replacing
 from fcp_runtime.machine.workers import Workers
 from fcp_runtime.outputs.extras import load_extra
-from fcp_runtime.outputs.interchange.rings import object_polygons
+from fcp_runtime.outputs.interchange.contours import object_polygons
 
 if TYPE_CHECKING:
     import os
 
     from numpy.typing import NDArray
 
-    from fcp_runtime.outputs.interchange.rings import Polygon
+    from fcp_runtime.outputs.interchange.contours import Polygon
 
 MOVE, LINE, CLOSE = 0, 1, 4
 """Segments of a composite region's path."""

@@ -10,6 +10,7 @@ import numpy as np
 from fcp_runtime.fields import FLOW_SCALE, LOGIT_SCALE, NETWORK_FLOW, Fields
 from fcp_runtime.io.atomic import replacing
 from fcp_runtime.outputs.interchange.flows import flow_colours
+from fcp_runtime.outputs.outlines import find_edges
 from fcp_runtime.outputs.voxel_sums import as_labels
 from fcp_runtime.sampling.views import VIEW_2D, VIEWS_3D, sharing
 
@@ -82,7 +83,8 @@ def seg_dictionary(
     dtype = np.uint16 if count < 2**16 - 1 else np.uint32
     outlines = np.empty(labels.shape, dtype)
     for z, plane in enumerate(labels):
-        outlines[z] = plane * _border(plane)
+        # Cellpose draws an outline along the image's border too
+        outlines[z] = plane * find_edges(np.pad(plane, 1))[1:-1, 1:-1]
     values = _network_values(fields)
     return {
         "outlines": outlines.reshape(masks.shape),
@@ -101,15 +103,6 @@ def seg_dictionary(
         "est_diam": float(diameter),
         "settings": dict(settings),
     }
-
-
-def _border(plane: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return the pixels with one of the 4 neighbours outside their object."""
-    padded = np.pad(plane, 1)
-    inner = np.ones(plane.shape, bool)
-    for rows, columns in ((0, 1), (2, 1), (1, 0), (1, 2)):
-        inner &= padded[rows:, columns:][: plane.shape[0], : plane.shape[1]] == plane
-    return ~inner & (plane > 0)
 
 
 def _network_values(fields: Fields) -> NDArray[np.float32]:

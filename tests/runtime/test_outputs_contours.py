@@ -17,11 +17,11 @@ from shapely.geometry import shape
 
 from fcp_runtime.errors import MissingExtraError, OutputError
 from fcp_runtime.machine.workers import Workers
+from fcp_runtime.outputs.interchange.contours import object_outlines, object_polygons
 from fcp_runtime.outputs.interchange.geojson import write_geojson
 from fcp_runtime.outputs.interchange.outlines import write_outlines
-from fcp_runtime.outputs.interchange.rings import object_outlines, object_polygons
 from fcp_runtime.outputs.interchange.rois import write_rois
-from fcp_runtime.outputs.measurements import measure
+from fcp_runtime.outputs.measurements import region_properties
 from fcp_runtime.phantom import nuclei_image, organoid
 
 RECORDED = Path(__file__).parents[1] / "data" / "cellpose_outputs.npz"
@@ -203,7 +203,7 @@ def test_shapely_reads_geojson_as_valid_shapes_of_the_objects(tmp_path, labels):
 
 def test_geojson_carries_measurements_as_finite_numbers(tmp_path):
     made = nuclei_image((96, 128), seed=4)
-    table = measure(made.labels, {"dapi": made.image}, voxel_um=made.voxel_um)
+    table = region_properties(made.labels, {"dapi": made.image}, voxel_um=made.voxel_um)
     columns = dict(table.columns) | {"odd": np.full(len(table), np.nan)}
     write_geojson(tmp_path / "g.geojson", made.labels, table=type(table)(columns))
     document = json.loads(
@@ -220,7 +220,7 @@ def test_geojson_of_a_stack_or_with_a_wrong_table_is_refused(tmp_path):
     with pytest.raises(OutputError, match="stack of 2"):
         write_geojson(tmp_path / "g.geojson", np.zeros((2, 3, 4), np.uint16))
     with pytest.raises(ValueError, match="not that of the masks"):
-        write_geojson(tmp_path / "g.geojson", KNOT, table=measure(KNOT % 2, {}))
+        write_geojson(tmp_path / "g.geojson", KNOT, table=region_properties(KNOT % 2, {}))
     assert not list(tmp_path.iterdir())
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from fcp_runtime.machine.kernels import kernel
 from fcp_runtime.machine.workers import Workers, ranges
-from fcp_runtime.outputs.voxel_sums import VoxelSums, as_labels, count_voxels
+from fcp_runtime.outputs.voxel_sums import VoxelSums, as_labels, sum_voxels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,13 +22,18 @@ SLACK = 1 + 1e-9
 """Three voxels of 0.1 are within a limit of 0.3, whatever the rounding."""
 
 
-def find_gaps(
-    masks: NDArray[Any], lengths: Triple, limit: float, workers: Workers | None = None
+def surface_distances(
+    masks: NDArray[Any],
+    lengths: Triple,
+    limit: float,
+    *,
+    sums: VoxelSums | None = None,
+    workers: Workers | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Find all pairs of objects whose surfaces are at most ``limit`` apart.
 
-    The gap is measured between the faces of voxels, taken as boxes: objects with a voxel of one
-    beside a voxel of the other, corner to corner included, have a gap of 0.
+    The distance is measured between the faces of voxels, taken as boxes: objects with a voxel of one
+    beside a voxel of the other, corner to corner included, have distance 0.
 
     Parameters
     ----------
@@ -36,30 +41,32 @@ def find_gaps(
     lengths : tuple of float
         Edges of a voxel along z, y, x in the unit of ``limit``.
     limit : float
+    sums : VoxelSums or None
+        Of the same masks, where they are known already.
     workers : Workers or None
 
     Returns
     -------
     pairs : ndarray of int64, shape (P, 2)
         Positions among the labels that occur, the smaller first, sorted.
-    gaps : ndarray of float64, shape (P,)
+    distances : ndarray of float64, shape (P,)
         In the unit of ``limit``.
     """
     workers = workers or Workers()
-    sums = count_voxels(masks, workers)
+    sums = sums or sum_voxels(masks, workers)
     if limit == 0:
         return sums.pairs, np.zeros(len(sums.pairs))
     edges = np.array(lengths)
     pairs = _close_boxes(sums.low, sums.high, edges, limit)
     points, starts = _surfaces(sums, as_labels(masks), workers)
-    gaps = np.empty(len(pairs))
+    distances = np.empty(len(pairs))
 
     def look(piece: tuple[int, int]) -> None:
-        _least_gaps(points, starts, pairs, edges, limit * SLACK, *piece, gaps)
+        _least_distances(points, starts, pairs, edges, limit * SLACK, *piece, distances)
 
     workers.map(look, ranges(len(pairs), PIECES))
-    kept = np.isfinite(gaps)
-    return pairs[kept], gaps[kept]
+    kept = np.isfinite(distances)
+    return pairs[kept], distances[kept]
 
 
 def _close_boxes(
@@ -106,7 +113,7 @@ def _surfaces(
 
 
 @kernel
-def _least_gaps(
+def _least_distances(
     points: NDArray[np.int32],
     starts: NDArray[np.int64],
     pairs: NDArray[np.int64],
@@ -114,9 +121,9 @@ def _least_gaps(
     limit: float,
     start: int,
     stop: int,
-    gaps: NDArray[np.float64],
+    distances: NDArray[np.float64],
 ) -> None:
-    """Find the gap of pairs ``start`` to ``stop``; infinity where it exceeds ``limit``.
+    """Find the distance of pairs ``start`` to ``stop``; infinity where it exceeds ``limit``.
 
     Parameters
     ----------
@@ -130,20 +137,20 @@ def _least_gaps(
         Edges of a voxel along z, y, x.
     limit : float
     start, stop : int
-    gaps : ndarray of float64, shape (P,)
+    distances : ndarray of float64, shape (P,)
         Written.
     """
     for pair in range(start, stop):
         mine = points[starts[pairs[pair, 0]] : starts[pairs[pair, 0] + 1]]
         theirs = points[starts[pairs[pair, 1]] : starts[pairs[pair, 1] + 1]]
-        gaps[pair] = np.sqrt(_least_squared_gap(mine, theirs, edges, limit * limit))
+        distances[pair] = np.sqrt(_least_squared_distance(mine, theirs, edges, limit * limit))
 
 
 @kernel
-def _least_squared_gap(
+def _least_squared_distance(
     mine: NDArray[np.int32], theirs: NDArray[np.int32], edges: NDArray[np.float64], limit: float
 ) -> float:
-    """Return the least squared gap between two sets of voxels, or infinity beyond ``limit``."""
+    """Return the least squared distance between two sets of voxels, or infinity beyond ``limit``."""
     here = 0
     there = _nearest(theirs, mine[here], edges)[0]
     for _ in range(2):  # back and forth: a good bound, so that few points are left to compare
@@ -184,7 +191,7 @@ def _least_squared_gap(
 def _nearest(
     points: NDArray[np.int32], point: NDArray[np.int32], edges: NDArray[np.float64]
 ) -> tuple[int, float]:
-    """Return which of ``points`` lies nearest to a voxel, and its squared gap."""
+    """Return which of ``points`` lies nearest to a voxel, and its squared distance."""
     z, y, x = point[0], point[1], point[2]
     nearest, least = 0, np.inf
     for index in range(len(points)):
@@ -200,5 +207,5 @@ def _nearest(
 
 @kernel
 def _squared(steps: int, edge: float) -> float:
-    """Return the squared gap between voxels that lie ``steps`` apart along one axis."""
+    """Return the squared distance between voxels that lie ``steps`` apart along one axis."""
     return (max(steps - 1, 0) * edge) ** 2

@@ -1,7 +1,7 @@
 """Outlines of the objects of one plane: along the edges of pixels, or from pixel to pixel.
 
-A walk along the cracks between pixels, the object on the right hand, gives every ring once. Joined
-at faces only, an object's rings cut into simple ones are what GIS calls a valid polygon; joined at
+A walk along the edges between pixels, the object on the right hand, gives every contour once. Joined
+at faces only, an object's contours, cut into simple ones, are what GIS calls a valid polygon; joined at
 corners too, the pixels on the right hand are the border that OpenCV's ``findContours`` follows.
 """
 
@@ -51,15 +51,15 @@ def object_polygons(labels: NDArray[Any]) -> dict[int, list[Polygon]]:
     -------
     dict of int to list of Polygon
         By label, ascending; the pieces of an object in raster order of their first pixel. Together
-        they cover just its pixels. Each is simple and valid (OGC): rings that meet themselves at a
+        they cover just its pixels. Each is simple and valid (OGC): contours that meet themselves at a
         corner are cut there.
     """
     shells: dict[int, list[NDArray[np.int64]]] = {}
     holes: dict[int, list[NDArray[np.int64]]] = {}
     for label, pixels, sides in _walks(labels, diagonal=False):
         turns = sides != np.roll(sides, 1)
-        for ring in _simple(pixels[turns][:, ::-1] + CORNERS[sides[turns]]):
-            (shells if _doubled_area(ring) > 0 else holes).setdefault(label, []).append(ring)
+        for contour in _simple(pixels[turns][:, ::-1] + CORNERS[sides[turns]]):
+            (shells if _doubled_area(contour) > 0 else holes).setdefault(label, []).append(contour)
     return {label: _nested(shells[label], holes.get(label, [])) for label in sorted(shells)}
 
 
@@ -88,38 +88,38 @@ def object_outlines(labels: NDArray[Any]) -> dict[int, NDArray[np.int64]]:
 def _walks(
     labels: NDArray[Any], *, diagonal: bool
 ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
-    """Give label, pixels (row, column) and sides (0 to 3) of every ring of cracks."""
+    """Give label, pixels (row, column) and sides (0 to 3) of every contour of pixel edges."""
     padded = np.pad(np.asarray(labels, np.uint32), 1)
     width = padded.shape[1]
     flat = padded.ravel()
     steps, starts = _trace(flat, width, diagonal)
-    for ring in np.split(steps, starts[1:]) if len(starts) else ():
-        pixels = ring // 4
+    for contour in np.split(steps, starts[1:]) if len(starts) else ():
+        pixels = contour // 4
         yield (
             int(flat[pixels[0]]),
             np.stack((pixels // width, pixels % width), axis=1) - 1,
-            ring % 4,
+            contour % 4,
         )
 
 
-def _simple(ring: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Cut a ring at the points that it passes more than once."""
-    points = [(x, y) for x, y in ring.tolist()]
+def _simple(contour: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Cut a contour at the points that it passes more than once."""
+    points = [(x, y) for x, y in contour.tolist()]
     if len(set(points)) == len(points):
-        return [ring]
-    rings: list[NDArray[np.int64]] = []
+        return [contour]
+    contours: list[NDArray[np.int64]] = []
     path: list[tuple[int, int]] = []
     places: dict[tuple[int, int], int] = {}
     for point in points:
         if point in places:
             cut = places[point]
-            rings.append(np.array(path[cut:]))
+            contours.append(np.array(path[cut:]))
             for passed in path[cut:]:
                 del places[passed]
             del path[cut:]
         places[point] = len(path)
         path.append(point)
-    return [*rings, np.array(path)]
+    return [*contours, np.array(path)]
 
 
 def _nested(shells: list[NDArray[np.int64]], holes: list[NDArray[np.int64]]) -> list[Polygon]:
@@ -128,7 +128,7 @@ def _nested(shells: list[NDArray[np.int64]], holes: list[NDArray[np.int64]]) -> 
         return [Polygon(shells[0], tuple(holes))]
     inside: list[list[NDArray[np.int64]]] = [[] for _ in shells]
     for hole in holes:
-        # the centre of the object's pixel beside the hole's first crack lies inside one shell only
+        # the centre of the object's pixel beside the hole's first edge lies inside one shell only
         along = np.sign(hole[1] - hole[0])
         centre = hole[0] + (along + np.array((-along[1], along[0]))) / 2
         home = next(index for index, shell in enumerate(shells) if _contains(shell, centre))
@@ -136,15 +136,15 @@ def _nested(shells: list[NDArray[np.int64]], holes: list[NDArray[np.int64]]) -> 
     return [Polygon(shell, tuple(some)) for shell, some in zip(shells, inside, strict=True)]
 
 
-def _doubled_area(ring: NDArray[np.int64]) -> int:
-    """Return twice the area, positive for a ring that is clockwise on the screen."""
-    x, y = ring.T
+def _doubled_area(contour: NDArray[np.int64]) -> int:
+    """Return twice the area, positive for a contour that is clockwise on the screen."""
+    x, y = contour.T
     return int((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())
 
 
-def _contains(ring: NDArray[np.int64], point: NDArray[np.float64]) -> bool:
-    """Return whether a pixel's centre lies inside a ring of horizontal and vertical cracks."""
-    x, y = ring.T
+def _contains(contour: NDArray[np.int64], point: NDArray[np.float64]) -> bool:
+    """Return whether a pixel's centre lies inside a contour of horizontal and vertical edges."""
+    x, y = contour.T
     upright = x == np.roll(x, -1)
     spans = np.minimum(y, np.roll(y, -1)) < point[1]
     spans &= point[1] < np.maximum(y, np.roll(y, -1))
@@ -155,7 +155,7 @@ def _contains(ring: NDArray[np.int64], point: NDArray[np.float64]) -> bool:
 def _trace(
     labels: NDArray[Any], width: int, diagonal: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Walk along all cracks between an object and what is not of it, the object on the right hand.
+    """Walk along all pixel edges between an object and what is not of it, the object on the right hand.
 
     Parameters
     ----------
@@ -168,22 +168,22 @@ def _trace(
     Returns
     -------
     steps : ndarray of int64, shape (S,)
-        4 * pixel + side (0 top, 1 right, 2 bottom, 3 left), ring after ring.
+        4 * pixel + side (0 top, 1 right, 2 bottom, 3 left), contour after contour.
     starts : ndarray of int64, shape (R,)
-        Where each ring begins; rings in raster order of their first top side.
+        Where each contour begins; contours in raster order of their first top side.
     """
     out = np.array((-width, 1, width, -1))
-    seen = np.zeros(len(labels), np.bool_)  # top sides only: every ring has one
+    seen = np.zeros(len(labels), np.bool_)  # top sides only: every contour has one
     steps, starts = np.empty(1024, np.int64), np.empty(64, np.int64)
-    filled, rings = 0, 0
+    filled, contours = 0, 0
     for first in range(len(labels)):
         label = labels[first]
         if label == 0 or seen[first] or labels[first - width] == label:
             continue
-        if rings == len(starts):
+        if contours == len(starts):
             starts = np.concatenate((starts, np.empty_like(starts)))
-        starts[rings] = filled
-        rings += 1
+        starts[contours] = filled
+        contours += 1
         pixel, side = first, 0
         while not (side == 0 and seen[pixel]):
             if side == 0:
@@ -201,4 +201,4 @@ def _trace(
                 pixel = ahead
             else:
                 side = (side + 1) % 4
-    return steps[:filled], starts[:rings]
+    return steps[:filled], starts[:contours]
