@@ -171,6 +171,7 @@ def look_at(
             intensities=[intensity],
             tile=settings.tile or network.info.tile,
             overlap=network.info.overlap if settings.overlap is None else settings.overlap,
+            multiple=network.info.multiple,
             workers=workers,
         )
         masks = masks_from_fields(

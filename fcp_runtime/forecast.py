@@ -125,6 +125,7 @@ def forecast(volume: Volume, segmenter: Segmenter, **options: Unpack[Options]) -
         tile=settings.tile or 0,
         overlap=settings.overlap or 0,
         slice_spacing=settings.slice_spacing,
+        multiple=segmenter.network.info.multiple,
     )
     threads = segmenter.workers.count
     network = sum(

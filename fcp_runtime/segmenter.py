@@ -179,6 +179,7 @@ class Segmenter:
             tile=int(known(settings.tile)),
             overlap=int(known(settings.overlap)),
             slice_spacing=settings.slice_spacing,
+            multiple=self.network.info.multiple,
             empty_logit=empty_logit if settings.empty_margin and empty_logit > FAINTEST else None,
             workers=self.workers,
             progress=progress,

@@ -103,7 +103,8 @@ class Settings:
         large stacks, rougher outlines. Planes are halved only in mode ``"3d"``, where they lie
         closer than 2 pixels.
     tile : int or None
-        Largest tile edge in network pixels, a multiple of 8. None is what suits the model.
+        Largest tile edge in network pixels, a multiple of 8. None is what suits the model. Where
+        the model needs sides of another multiple, the largest below is taken.
     overlap : int or None
         Least overlap of neighbouring tiles in network pixels. None is what suits the model.
     slice_spacing : float

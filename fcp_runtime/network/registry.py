@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from importlib.resources.abc import Traversable
 
+MULTIPLES = ("8", "16", "32", "64")
+"""What the sides of a tile may have to be multiples of: the least tile edge is 64."""
+
 DIAM_MEAN = 17.0
 """Object diameter, in network pixels, of a model that states none: Cellpose's for nuclei."""
 
@@ -41,6 +44,8 @@ class ModelInfo:
         Object diameter that the network expects, in network pixels.
     tile, overlap : int
         Largest tile edge and least overlap of tiles that suit it, in network pixels.
+    multiple : int
+        Height and width of what the network sees must be multiples of it.
     parameters : int or None
         Trained numbers; None where unknown, as all that follows may be empty.
     macs_1024 : int or None
@@ -62,6 +67,7 @@ class ModelInfo:
     diam_mean: float
     tile: int = 224
     overlap: int = 16
+    multiple: int = 8
     parameters: int | None = None
     macs_1024: int | None = None
     training_data: tuple[str, ...] = ()
@@ -174,8 +180,9 @@ def _load_own(path: Path) -> Model:
     """Read a user's own model."""
     content = _read(path)
     session = open_session(content, str(path))
-    _try_out(session, path)
     meta = session.get_modelmeta().custom_metadata_map
+    multiple = _multiple(meta, path)
+    _try_out(session, path, multiple)
     return Model(
         ModelInfo(
             key=str(path),
@@ -183,26 +190,41 @@ def _load_own(path: Path) -> Model:
             sha256=hashlib.sha256(content).hexdigest(),
             bytes=len(content),
             diam_mean=_diam_mean(meta, path),
+            multiple=multiple,
         ),
         content,
     )
 
 
-def _try_out(session: Any, path: Path) -> None:
+def _try_out(session: Any, path: Path, multiple: int) -> None:
     """Raise ModelError unless a tile of noise becomes three finite maps of its own size."""
-    tile = np.random.default_rng(0).normal(size=(1, 1, 64, 72)).astype(np.float32)
+    width = 64 + multiple
+    tile = np.random.default_rng(0).normal(size=(1, 1, 64, width)).astype(np.float32)
     try:
         (output,) = session.run(None, {"image": tile})
     except Exception as error:
         reason = " ".join(str(error).split())[-200:]
-        raise ModelError(f"{path}: cannot compute a tile of 64x72 pixels ({reason})") from error
-    if output.shape != (1, 3, 64, 72):
         raise ModelError(
-            f"{path}: makes {'x'.join(map(str, output.shape))} of a tile of 64x72 pixels; needed "
+            f"{path}: cannot compute a tile of 64x{width} pixels ({reason})"
+        ) from error
+    if output.shape != (1, 3, 64, width):
+        raise ModelError(
+            f"{path}: makes {'x'.join(map(str, output.shape))} of a tile of 64x{width} pixels; needed "
             "are three maps of the tile's size"
         )
     if not np.isfinite(output).all():
         raise ModelError(f"{path}: makes values that are not finite: was its training lost?")
+
+
+def _multiple(meta: Mapping[str, str], path: Path) -> int:
+    """Return what a file says its sides must be multiples of; 8, as in Cellpose's, if nothing."""
+    stated = meta.get("multiple", "8")
+    if stated not in MULTIPLES:
+        raise ModelError(
+            f"{path}: multiple in its metadata is {stated!r}; it must be one of "
+            f"{', '.join(MULTIPLES)}"
+        )
+    return int(stated)
 
 
 def _diam_mean(meta: Mapping[str, str], path: Path) -> float:

@@ -52,7 +52,7 @@ class Network:
         Parameters
         ----------
         tile : ndarray of float32, shape (1, 1, H, W)
-            Normalised pixels; H and W are multiples of 8.
+            Normalised pixels; H and W are multiples of ``info.multiple``.
 
         Returns
         -------

@@ -136,7 +136,7 @@ class Boxes:
     Attributes
     ----------
     begin, end : ndarray of int64, shape (2, slices, tiles down, tiles across)
-        Rows and columns of the tile, from a multiple of 8 to one; the end is 0 where the network
+        Rows and columns of the tile, from a multiple of the grid's ``multiple`` to one; the end is 0 where the network
         does not look at a tile.
     """
 
@@ -192,21 +192,22 @@ class _Span:
     blocks : slice
     begin, end : ndarray of int64
         Pixels of the tile that each block reads.
-    edge : int
-        Pixels of the tile.
+    edge, multiple : int
+        Pixels of the tile, and of which number a box has multiples.
     """
 
     blocks: slice
     begin: NDArray[np.int64]
     end: NDArray[np.int64]
     edge: int
+    multiple: int
 
     def around(self, seen: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return where boxes about what was seen, bool (slices, blocks), begin and end."""
         first = self.begin[seen.argmax(1)] - CONTEXT
         last = self.end[seen.shape[1] - 1 - seen[:, ::-1].argmax(1)] + CONTEXT
-        begin = np.maximum(first, 0) // 8 * 8
-        end = np.minimum(-(-last // 8) * 8, self.edge)
+        begin = np.maximum(first, 0) // self.multiple * self.multiple
+        end = np.minimum(-(-last // self.multiple) * self.multiple, self.edge)
         any_ = seen.any(1)
         return begin * any_, end * any_
 
@@ -236,5 +237,7 @@ def _spans(axis: AxisPlan, unit: int) -> list[_Span]:
         begin = int(np.searchsorted(axis.restore.index[1], used[0]))
         end = int(np.searchsorted(axis.restore.index[0], used[-1], side="right"))
         part = slice(begin // unit, -(-end // unit))
-        spans.append(_Span(part, low[part] - start, high[part] - start, axis.grid.edge))
+        grid = axis.grid
+        reads = low[part] - start, high[part] - start
+        spans.append(_Span(part, *reads, grid.edge, grid.multiple))
     return spans

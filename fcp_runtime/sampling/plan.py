@@ -60,9 +60,9 @@ class AxisPlan:
     restore: Taps
 
     @classmethod
-    def fit(cls, length: int, scale: float, tile: int, overlap: int) -> Self:
+    def fit(cls, length: int, scale: float, tile: int, overlap: int, multiple: int) -> Self:
         """Lay network pixels and tiles over ``length`` input pixels."""
-        grid = TileGrid.fit(network_length(length, scale), tile, overlap)
+        grid = TileGrid.fit(network_length(length, scale), tile, overlap, multiple)
         sample = taps_to_network(length, scale, grid.extent)
         return cls(length, grid, sample, taps_to_input(length, scale))
 
@@ -219,6 +219,7 @@ def plan(
     tile: int,
     overlap: int,
     slice_spacing: float = 0.0,
+    multiple: int = 8,
 ) -> list[ViewPlan]:
     """Lay slices, network pixels and tiles over a volume.
 
@@ -235,10 +236,12 @@ def plan(
     anisotropy : float
         Spacing of planes divided by spacing of pixels.
     tile, overlap : int
-        Largest tile edge (a multiple of 8, at least 64) and least overlap, in network pixels.
+        Largest tile edge (at least 64) and least overlap, in network pixels.
     slice_spacing : float
         In 3-D a slice is the mean of as many planes as lie within so many network pixels, for in
         the slice too the network sees no finer; at least one.
+    multiple : int
+        Of which the network needs the sides of a tile.
     """
 
     def lay(view: View) -> ViewPlan:
@@ -251,8 +254,8 @@ def plan(
             shape[view.normal],
             1 if view.ndim == 2 else max(1, math.floor(slice_spacing / across + 1e-6)),
             across,
-            AxisPlan.fit(shape[view.rows], down, tile, overlap),
-            AxisPlan.fit(shape[view.cols], right, tile, overlap),
+            AxisPlan.fit(shape[view.rows], down, tile, overlap, multiple),
+            AxisPlan.fit(shape[view.cols], right, tile, overlap, multiple),
         )
 
     return [lay(view) for view in views]

@@ -40,6 +40,7 @@ def compute_fields(
     overlap: int,
     workers: Workers,
     slice_spacing: float = 0.0,
+    multiple: int = 8,
     empty_logit: float | None = None,
     progress: Progress = silent,
 ) -> Fields:
@@ -55,7 +56,7 @@ def compute_fields(
     network : callable
         A tile, float32 (1, 1, H, W), to flow down, flow right and logit, float32 (3, H, W). It
         must bear calls from several threads.
-    views, scale, anisotropy, tile, overlap, slice_spacing
+    views, scale, anisotropy, tile, overlap, slice_spacing, multiple
         See `plan`.
     intensities : sequence of Intensity or None
         Grey levels that become 0 and 1, one for each plane; the same for all in 3-D.
@@ -90,6 +91,7 @@ def compute_fields(
         tile=tile,
         overlap=overlap,
         slice_spacing=slice_spacing,
+        multiple=multiple,
     )
     sweeps = [
         Sweep(part, lines, network, intensities, fields, empty_logit, sharing(views))

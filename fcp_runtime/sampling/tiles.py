@@ -31,37 +31,55 @@ class TileGrid:
     count : int
         Number of tiles.
     edge : int
-        Pixels of a tile, a multiple of 8.
+        Pixels of a tile, a multiple of ``multiple``.
     stride : int
         Pixels from the start of a tile to the start of the next.
+    multiple : int
+        The network sees nothing but whole multiples of it.
     """
 
     length: int
     count: int
     edge: int
     stride: int
+    multiple: int = 8
 
     @classmethod
-    def fit(cls, length: int, tile: int, overlap: int) -> Self:
+    def fit(cls, length: int, tile: int, overlap: int, multiple: int = 8) -> Self:
         """Cover ``length`` with as few tiles of at most ``tile`` as overlap by ``overlap`` or more.
 
-        The edge is then the least multiple of 8 that will do, and the overlap as large as it
-        allows. It is never below 2, for the outermost pixel at an inner end is not used.
+        The edge is then the least multiple of ``multiple`` that will do, and the overlap as large
+        as it allows. It is never below 2, for the outermost pixel at an inner end is not used.
 
         Parameters
         ----------
         length : int
             Network pixels to cover.
         tile : int
-            Largest edge, a multiple of 8 and at least 64.
+            Largest edge, at least 64; where it is no multiple of ``multiple``, the next below is.
         overlap : int
             Least overlap of neighbours, at most half of ``tile``.
+        multiple : int
+            Of which the network needs its sides.
+
+        Examples
+        --------
+        300 pixels do not fit into one tile of 224, so there are two, which need not be that large:
+
+        >>> TileGrid.fit(300, tile=224, overlap=16)
+        TileGrid(length=300, count=2, edge=160, stride=140, multiple=8)
+
+        What fits into one tile gets a tile of its own size, up to the next multiple of 8:
+
+        >>> TileGrid.fit(100, tile=224, overlap=16)
+        TileGrid(length=100, count=1, edge=104, stride=104, multiple=8)
         """
-        overlap = max(overlap, 2)
+        tile = tile // multiple * multiple
+        overlap = min(max(overlap, 2), tile // 2)
         count = 1 if length <= tile else -((overlap - length) // (tile - overlap))
-        edge = -(-(length + (count - 1) * overlap) // (8 * count)) * 8
+        edge = -(-(length + (count - 1) * overlap) // (multiple * count)) * multiple
         stride = edge if count == 1 else -((edge - length) // (count - 1))
-        return cls(length, count, edge, stride)
+        return cls(length, count, edge, stride, multiple)
 
     @property
     def extent(self) -> int:

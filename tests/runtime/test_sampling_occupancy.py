@@ -31,7 +31,7 @@ def test_a_block_is_seen_where_one_of_its_pixels_is_above_the_level(shape, level
     np.testing.assert_array_equal(found, blocks.any((2, 4)))
 
 
-def boxes_block_by_block(seen, part):
+def boxes_block_by_block(seen, part, multiple):
     """What `Boxes.around` returns, by a loop over slices, tiles and blocks."""
     view, units = part.view, (1, BLOCK, BLOCK)
     blocks = seen.transpose(view.normal, view.rows, view.cols)
@@ -58,8 +58,8 @@ def boxes_block_by_block(seen, part):
                     start = n * grids[axis].stride
                     low = min(p[0] for p in pixels) - start - CONTEXT
                     high = max(p[-1] for p in pixels) + 1 - start + CONTEXT
-                    begin[axis, number, r, c] = max(low // 8 * 8, 0)
-                    end[axis, number, r, c] = min(-(-high // 8) * 8, grids[axis].edge)
+                    begin[axis, number, r, c] = max(low // multiple * multiple, 0)
+                    end[axis, number, r, c] = min(-(-high // multiple) * multiple, grids[axis].edge)
     return begin, end
 
 
@@ -83,10 +83,11 @@ def decides(axis, unit, block, tile):
     slice_spacing=st.sampled_from((0.0, 2.1)),
     view=st.sampled_from(VIEWS_3D),
     share=st.sampled_from((0.0, 0.001, 0.02)),
+    multiple=st.sampled_from((8, 16)),
     seed=st.integers(0, 99),
 )
 def test_a_box_holds_what_was_seen_and_its_surroundings(
-    shape, scale, slice_spacing, view, share, seed
+    shape, scale, slice_spacing, view, share, multiple, seed
 ):
     (part,) = plan(
         shape,
@@ -96,11 +97,12 @@ def test_a_box_holds_what_was_seen_and_its_surroundings(
         tile=96,
         overlap=16,
         slice_spacing=slice_spacing,
+        multiple=multiple,
     )
     rng = np.random.default_rng(seed)
     seen = rng.random((shape[0], -(-shape[1] // BLOCK), -(-shape[2] // BLOCK))) < share
     found = Boxes.around(seen, part)
-    begin, end = boxes_block_by_block(seen, part)
+    begin, end = boxes_block_by_block(seen, part, multiple)
     np.testing.assert_array_equal(found.begin, begin)
     np.testing.assert_array_equal(found.end, end)
     assert (found.pixels == (end - begin).prod(0)).all()

@@ -7,21 +7,30 @@ from fcp_runtime.sampling.restore import add_along
 from fcp_runtime.sampling.tiles import TileGrid, blend, gather
 
 GRIDS = st.builds(
-    lambda length, tile, part: TileGrid.fit(length, 8 * tile, int(8 * tile * part)),
+    lambda length, tile, part, multiple: TileGrid.fit(
+        length, 8 * tile, int(8 * tile * part), multiple
+    ),
     st.integers(1, 3000),
     st.integers(8, 40),
     st.floats(0, 0.5),
+    st.sampled_from((8, 16)),
 )
 
 
 @settings(deadline=None, max_examples=200)
-@given(length=st.integers(1, 3000), tile=st.integers(8, 40), part=st.floats(0, 0.5))
-def test_tiles_cover_the_axis_with_the_overlap_asked_for(length, tile, part):
-    tile *= 8
+@given(
+    length=st.integers(1, 3000),
+    tile=st.integers(8, 40),
+    part=st.floats(0, 0.5),
+    multiple=st.sampled_from((8, 16, 32, 64)),
+)
+def test_tiles_cover_the_axis_with_the_overlap_asked_for(length, tile, part, multiple):
+    largest = 8 * tile
+    tile = largest // multiple * multiple
     overlap = int(tile * part)
-    grid = TileGrid.fit(length, tile, overlap)
-    assert grid.edge % 8 == 0
-    assert grid.edge <= tile
+    grid = TileGrid.fit(length, largest, overlap, multiple)
+    assert grid.edge % multiple == 0
+    assert grid.edge <= largest
     assert length <= grid.extent
     if grid.count == 1:
         assert length <= tile
