@@ -77,7 +77,15 @@ def _pool(count: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def ranges(length: int, pieces: int) -> Sequence[tuple[int, int]]:
-    """Cut ``range(length)`` into at most ``pieces`` nearly equal, non-empty (start, stop) ranges."""
+    """Cut ``range(length)`` into at most ``pieces`` nearly equal, non-empty (start, stop) ranges.
+
+    >>> ranges(10, 3)
+    [(0, 3), (3, 6), (6, 10)]
+    >>> ranges(2, 3)
+    [(0, 1), (1, 2)]
+    >>> ranges(0, 3)
+    []
+    """
     pieces = max(1, min(pieces, length))
     edges = [length * piece // pieces for piece in range(pieces + 1)]
     return [(start, stop) for start, stop in pairwise(edges) if stop > start]

@@ -31,7 +31,11 @@ class Taps:
 
 
 def network_length(length: int, scale: float) -> int:
-    """Return how many network pixels cover ``length`` input pixels: rounded up, at least 1."""
+    """Return how many network pixels cover ``length`` input pixels: rounded up, at least 1.
+
+    >>> network_length(100, scale=0.68), network_length(1, scale=0.1)
+    (68, 1)
+    """
     return max(1, math.ceil(length * scale - 1e-6))
 
 
@@ -41,6 +45,28 @@ def taps_to_network(length: int, scale: float, count: int) -> Taps:
     Network pixel i lies at input position ``(i + 0.5) / scale - 0.5``. It is interpolated between
     its two neighbours, or below scale 0.5 averaged over the ``1 / scale`` pixels it covers.
     Positions outside the volume read it reflected about its edge (numpy's ``"symmetric"``).
+
+    Examples
+    --------
+    Twice as large: the first network pixel lies a quarter of a pixel before input pixel 0, so a
+    quarter of it is that pixel's mirror image, which is pixel 0 again.
+
+    >>> taps = taps_to_network(3, scale=2.0, count=4)
+    >>> taps.index
+    array([[0, 0, 0, 1],
+           [0, 1, 1, 2]], dtype=uint32)
+    >>> taps.weight
+    array([[0.25, 0.75, 0.25, 0.75],
+           [0.75, 0.25, 0.75, 0.25]], dtype=float32)
+
+    A quarter as large: each network pixel is the mean of four.
+
+    >>> taps_to_network(8, scale=0.25, count=2).weight
+    array([[0.25, 0.25],
+           [0.25, 0.25],
+           [0.25, 0.25],
+           [0.25, 0.25],
+           [0.  , 0.  ]], dtype=float32)
     """
     pixel = np.arange(count)
     if scale >= 0.5:
