@@ -107,12 +107,29 @@ def estimate_diameter(
         Diameter in input pixels. The network's own, with a warning, if no object is found.
     """
     planes = informative_planes(stack, intensities)
-    views = [(stack[z], intensities[z]) for z in planes]
+    return estimate_from([(stack[z], intensities[z]) for z in planes], network, settings, workers)
+
+
+def estimate_from(
+    views: Sequence[tuple[NDArray[Any], Intensity | None]],
+    network: Network,
+    settings: Settings,
+    workers: Workers,
+) -> float:
+    """Estimate the one diameter of the objects in several planes.
+
+    Parameters
+    ----------
+    views : sequence of (ndarray, Intensity or None)
+        At least one plane, shape (Y, X), all of one shape; None marks a plane without signal.
+    network, settings, workers
+        As in `estimate_diameter`, as is what it returns.
+    """
 
     def look(diameter: float) -> Look:
         return look_at(diameter, views, network, settings, workers)
 
-    extent = 2 * max(stack.shape[1:])  # larger objects than the image are none
+    extent = 2 * max(views[0][0].shape)  # larger objects than the image are none
     guesses = [network.diam_mean * step for step in PYRAMID]
     looks = [look(guess) for guess in guesses if guess <= max(extent, guesses[0])]
     best = max(looks, key=lambda seen: seen.score)
@@ -264,7 +281,12 @@ def shrink(window: NDArray[Any], factor: int) -> NDArray[Any]:
 
 
 def otsu_threshold(pixels: NDArray[Any]) -> float:
-    """Return the threshold that separates two classes of intensity best (Otsu 1979)."""
+    """Return the threshold that separates two classes of intensity best (Otsu 1979).
+
+    Of pixels that are all alike it is their value: none lies above it.
+    """
+    if pixels.min() == pixels.max():
+        return float(pixels.max())
     counts, edges = np.histogram(pixels, bins=256)
     centres = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)

@@ -68,7 +68,8 @@ def _anisotropy(volume: Volume, settings: Settings) -> float:
         if settings.mode == "3d":
             warnings.warn(
                 f"{volume.name}: spacing of planes unknown, taken as that of pixels; "
-                "set anisotropy (--anisotropy) to z spacing / xy spacing",
+                "set anisotropy (--anisotropy) to z spacing / xy spacing; if the planes are time "
+                "points, say --axes TYX",
                 FcpWarning,
                 stacklevel=6,
             )

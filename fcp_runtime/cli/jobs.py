@@ -51,7 +51,7 @@ class Job:
     @property
     def done(self) -> bool:
         """Whether all of them exist."""
-        return all(file.is_file() for file in self.files)
+        return all(file.exists() for file in self.files)
 
 
 def plan_jobs(
@@ -111,7 +111,10 @@ def plan_jobs(
             place(output, image, MASK_ENDING, several=several),
             {
                 kind: tuple(
-                    place(path, image, BY_KIND[kind].ending, several=several) for path in paths
+                    path
+                    if BY_KIND[kind].folder and not several
+                    else place(path, image, BY_KIND[kind].ending, several=several)
+                    for path in paths
                 )
                 for kind, paths in targets.items()
             },

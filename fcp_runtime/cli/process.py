@@ -15,6 +15,7 @@ from fcp_runtime.outputs.output import Measured, Run
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fcp_runtime.cli.film import FilmChoice
     from fcp_runtime.cli.jobs import Job
     from fcp_runtime.io.image import Volume
     from fcp_runtime.machine.workers import Progress
@@ -35,6 +36,7 @@ class Task:
     channel, axes
         Of `fcp_runtime.io.tiff.read_volume`.
     graph : GraphChoice
+    film : FilmChoice
     demo : bool
         Make the synthetic organoid in place of reading a file.
     """
@@ -44,11 +46,16 @@ class Task:
     channel: int | None
     axes: str | None
     graph: GraphChoice
+    film: FilmChoice
     demo: bool
 
 
 def process(job: Job, task: Task) -> dict[str, Any]:
-    """Read, segment and write one image; return the summary."""
+    """Read, segment and write one image or film; return the summary."""
+    if is_film(job, task):
+        from fcp_runtime.cli.film import process_film
+
+        return process_film(job, task)
     from fcp_runtime.io.tiff import write_labels
     from fcp_runtime.machine.system import peak_memory
 
@@ -100,6 +107,15 @@ def process(job: Job, task: Task) -> dict[str, Any]:
     }
     write_last_outputs(job.targets, replace(run, summary=summary))
     return summary
+
+
+def is_film(job: Job, task: Task) -> bool:
+    """Return whether the image has time points."""
+    if task.demo:
+        return False
+    from fcp_runtime.io.film import count_frames
+
+    return count_frames(job.image, channel=task.channel, axes=task.axes) is not None
 
 
 def without_pixels(volume: Volume) -> Volume:

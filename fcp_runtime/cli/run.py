@@ -60,10 +60,11 @@ def refuse_other_axes(
 def target_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add an option for every output beside the mask; each may be repeated, for other formats."""
     for output in reversed(OUTPUTS):
-        words = f"{output.help} {', '.join(output.suffixes)}."
-        kind_of_path = click.Path(path_type=Path)
+        suffixes = ", ".join(filter(None, output.suffixes))
+        words = f"{output.help} {suffixes}." if suffixes else output.help
+        metavar = "FOLDER" if output.folder else "PATH"
         option = click.option(
-            output.flag, type=kind_of_path, metavar="PATH", multiple=True, help=words
+            output.flag, type=click.Path(path_type=Path), metavar=metavar, multiple=True, help=words
         )
         function = option(function)
     return function
@@ -121,6 +122,23 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
     "--axes",
     callback=refuse_other_axes,
     help="Axes of a file that does not state them, such as ZYX or CZYX.",
+)
+@click.option(
+    "--track",
+    is_flag=True,
+    help="Of a film: objects keep one number through time, in the mask too.",
+)
+@click.option(
+    "--track-reach",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=refuse_nan,
+    metavar="PIXELS",
+    help="Farthest that an object moves from frame to frame; its mean diameter by default.",
+)
+@click.option(
+    "--levels-per-frame",
+    is_flag=True,
+    help="Of a film: an intensity range for each frame, not one for all.",
 )
 @click.option("--threads", type=int, help="By default the CPUs this process may use.")
 @target_options
@@ -196,6 +214,7 @@ def main(
         return
     with preparing():
         jobs = plan_jobs(inputs, output, targets, summary=summary, skip_existing=skip_existing)
+        from fcp_runtime.cli.film import FilmChoice
         from fcp_runtime.cli.process import Task
         from fcp_runtime.segmenter import Segmenter
 
@@ -204,7 +223,8 @@ def main(
         *(options.pop(f"graph_{name}") for name in ("method", "limit", "neighbours"))
     )
     chosen = chosen_options(settings)
-    task = Task(segmenter, chosen, graph=graph, demo=demo, **options)
+    film = FilmChoice(*(options.pop(name) for name in ("track", "track_reach", "levels_per_frame")))
+    task = Task(segmenter, chosen, graph=graph, film=film, demo=demo, **options)
     outcomes: list[Outcome] = []
     try:
         for job in jobs:
@@ -297,8 +317,10 @@ def in_words(summary: dict[str, Any]) -> str:
     estimated = " (estimated)" if summary["diameter_estimated"] else ""
     diameter = summary["diameter"]
     size = "no signal" if diameter is None else f"diameter {diameter:g}{estimated}"
+    tracks = f" in {summary['tracks']} tracks" if "tracks" in summary else ""
+    frames = f" in {summary['frames']} frames" if "frames" in summary else ""
     return (
-        f"{summary['input']}: {summary['objects']} objects, {size}, "
+        f"{summary['input']}: {summary['objects']} objects{frames}{tracks}, {size}, "
         f"anisotropy {summary['anisotropy']:g}; {stages}; "
         f"peak memory {summary['peak_memory_bytes'] / 2**20:.0f} MiB -> {summary['output']}"
     )

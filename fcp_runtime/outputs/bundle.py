@@ -43,14 +43,14 @@ def check_targets(targets: Targets) -> None:
         for path in paths:
             suffix = path.suffix.lower()
             if suffix not in output.suffixes:
-                allowed = " or ".join(output.suffixes)
+                allowed = " or ".join(output.suffixes) or "a folder, whose name has no suffix"
                 raise OutputError(f"{path}: {output.flag} writes {allowed}; name it so")
             if suffix in output.extras:
                 load_extra(output.extras[suffix], f"{path}: {output.flag} as {suffix}")
 
 
 def check_axes(targets: Targets, volume: Volume) -> None:
-    """Refuse formats for one image where the volume is a stack.
+    """Refuse outputs of films, and formats for one image where the volume is a stack.
 
     Raises
     ------
@@ -58,10 +58,32 @@ def check_axes(targets: Targets, volume: Volume) -> None:
         With what to use in place of it.
     """
     for kind, paths in targets.items():
+        if BY_KIND[kind].films == "only":
+            raise OutputError(
+                f"{paths[0]}: {BY_KIND[kind].flag} is for films, and {volume.name} is one image or "
+                "stack; if its pages are time points, say --axes TYX"
+            )
         if BY_KIND[kind].flat_only and volume.pixels.ndim == 3:
             raise OutputError(
                 f"{paths[0]}: {BY_KIND[kind].flag} is for one image, and {volume.name} is a stack "
                 f"of {len(volume.pixels)} planes; use --rois"
+            )
+
+
+def check_film(targets: Targets, name: str) -> None:
+    """Refuse outputs that a film does not have.
+
+    Raises
+    ------
+    OutputError
+        With those that it has.
+    """
+    for kind, paths in targets.items():
+        if BY_KIND[kind].films == "no":
+            have = ", ".join(output.flag for output in BY_KIND.values() if output.films != "no")
+            raise OutputError(
+                f"{paths[0]}: {BY_KIND[kind].flag} is for one image or stack, and {name} is a film; "
+                f"films have {have}"
             )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fcp_runtime.outputs.output import Output
+from fcp_runtime.outputs.output import Output, film_only
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,6 +136,7 @@ OUTPUTS = (
         suffixes=(".csv", ".parquet"),
         write=write_table,
         needs=frozenset({"pixels", "channels"}),
+        films="too",
         extras={".parquet": "pyarrow.parquet"},
     ),
     Output(
@@ -202,6 +203,24 @@ OUTPUTS = (
         suffixes=(".tif", ".tiff"),
         write=write_flows,
         needs=frozenset({"fields"}),
+    ),
+    Output(
+        kind="tracks",
+        help="Tracks of a film, with parents; nuclei keep one number through time.",
+        opened_by="spreadsheets, pandas, R",
+        ending="_tracks.csv",
+        suffixes=(".csv",),
+        write=film_only,
+        films="only",
+    ),
+    Output(
+        kind="ctc",
+        help="Tracks and masks of a film as a folder for the Cell Tracking Challenge.",
+        opened_by="traccuracy, py-ctcmetrics, motile, Fiji (TrackMate's CTC importer)",
+        ending="_RES",
+        suffixes=("",),
+        write=film_only,
+        films="only",
     ),
     Output(
         kind="report",

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from fcp_runtime.errors import OutputError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from fcp_runtime.segmentation import Segmentation
 
 Need = Literal["pixels", "fields", "channels", "summary"]
+Films = Literal["no", "too", "only"]
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,17 @@ class Run:
     spacing_known: bool = True
 
 
+def film_only(path: Path, run: Run) -> None:
+    """Stand for a writer where the output is one of films.
+
+    Raises
+    ------
+    OutputError
+        In any case.
+    """
+    raise OutputError(f"{path}: is an output of films, and {run.volume.name} is none")
+
+
 def same_file(path: Path) -> tuple[Path, ...]:
     """Return the one file that most outputs consist of."""
     return (path,)
@@ -143,7 +157,7 @@ class Output:
     ending : str
         What follows the image's name where the output goes to a folder.
     suffixes : tuple of str
-        Suffixes of file names that it may have, lower case.
+        Suffixes of file names that it may have, lower case; an empty one for a folder.
     write : callable
         Writes one file, whole or not at all.
     needs : frozenset of str
@@ -151,6 +165,8 @@ class Output:
         channels of the image; ``"summary"``: written last, when times are known.
     flat_only : bool
         Whether the format has no place for a third axis.
+    films : {"no", "too", "only"}
+        Whether a film has it; what only films have is written by `fcp_runtime.cli.film`.
     extras : mapping of str to str
         The optional library that a suffix needs.
     files : callable
@@ -165,6 +181,7 @@ class Output:
     write: Callable[[Path, Run], None]
     needs: frozenset[Need] = frozenset()
     flat_only: bool = False
+    films: Films = "no"
     extras: Mapping[str, str] = field(default_factory=dict)
     files: Callable[[Path], tuple[Path, ...]] = same_file
 
@@ -172,3 +189,8 @@ class Output:
     def flag(self) -> str:
         """The option of the command line."""
         return "--" + self.kind.replace("_", "-")
+
+    @property
+    def folder(self) -> bool:
+        """Whether it is a folder of files."""
+        return "" in self.suffixes

@@ -231,7 +231,8 @@ def signal_patches(patches: NDArray[np.float32]) -> NDArray[np.float32]:
     # integers have steps: equal levels do not mean that there is no noise
     spread = max(float(ground - dark), 0.5 if float(ground).is_integer() else 0.0)
     spread = max(spread, 1e-4 * float(patches.max() - ground))
-    return patches[patches > ground + STANDS_OUT * spread]
+    bright: NDArray[np.float32] = patches[patches > ground + STANDS_OUT * spread]
+    return bright
 
 
 def compress_bright(tiles: NDArray[np.float32]) -> None:
@@ -307,7 +308,8 @@ def _patch_levels(chunk: NDArray[Any]) -> NDArray[np.float32]:
         np.minimum(quarters[0::2, 0::2], quarters[0::2, 1::2]),
         np.minimum(quarters[1::2, 0::2], quarters[1::2, 1::2]),
     )
-    return (darkest.ravel() / half**2).astype(np.float32)
+    levels: NDArray[np.float32] = (darkest.ravel() / half**2).astype(np.float32)
+    return levels
 
 
 def _zero_blocks(chunk: NDArray[Any]) -> tuple[int, int, int]:

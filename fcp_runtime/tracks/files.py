@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
+import re
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import imagecodecs
@@ -13,14 +19,14 @@ from fcp_runtime.errors import OutputError
 from fcp_runtime.io.atomic import replacing
 
 if TYPE_CHECKING:
-    import os
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
     from fcp_runtime.tracks.tracker import Tracks
 
 COLUMNS = ("track", "begin", "end", "parent")
+OURS = re.compile(r"mask\d{3,}\.tif|res_track\.txt")
 LARGEST = 2**16 - 1
 """Largest track number of a mask of the Cell Tracking Challenge."""
 
@@ -46,6 +52,63 @@ def write_tracks(path: str | os.PathLike[str], tracks: Tracks) -> None:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
         table.writerows(_rows(tracks))
+
+
+@contextmanager
+def ctc_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder that takes the place of ``path`` at the end, if all went well.
+
+    Parameters
+    ----------
+    path : Path
+        A new folder, or one of an earlier run.
+
+    Yields
+    ------
+    Path
+
+    Raises
+    ------
+    OutputError
+        If there is something else in it, or it cannot be written.
+    """
+    check_ctc_folder(path)
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=".fcp-", dir=path.absolute().parent))
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be made ({error.strerror})") from error
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.rename(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def check_ctc_folder(path: Path) -> None:
+    """Refuse a folder that holds other files than those of an earlier run.
+
+    Raises
+    ------
+    OutputError
+        With the name of one.
+    """
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise OutputError(f"{path}: is a file; name a folder for the Cell Tracking Challenge")
+    for file in path.iterdir():
+        if not OURS.fullmatch(file.name):
+            raise OutputError(f"{path}: holds {file.name}, which would be lost; name a new folder")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def ctc_mask(folder: Path, frame: int, frames: int) -> Path:

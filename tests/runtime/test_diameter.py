@@ -136,3 +136,11 @@ def test_one_plane_of_each_third_of_a_long_stack_is_looked_at():
 @pytest.mark.parametrize(("objects", "part"), [(1, 1 / 2), (3, 3 / 4), (99, 0.99)])
 def test_few_objects_are_weaker_evidence_of_a_diameter_than_many(objects, part):
     assert Look(20.0, 20.0, objects, 1.0, 1.0).score == pytest.approx(part)
+
+
+def test_an_image_of_one_grey_level_with_stated_levels_has_the_diameter_of_the_network():
+    flat = np.full((64, 64), 500, np.uint16)
+    segmenter = Segmenter()
+    with pytest.warns(FcpWarning, match="no object found"):
+        found = segmenter.estimate_diameter(flat, levels=(0, 1000))
+    assert found == segmenter.network.diam_mean

@@ -30,6 +30,7 @@ ORDER = (
     "resolve",
     "diameter",
     "segmenter",
+    "film",
     "forecast",
     "phantom",
     "outputs",
