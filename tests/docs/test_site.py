@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -12,7 +13,11 @@ from pages import ROOT
 
 import fcp_runtime
 
-MISSING = [name for name in ("mkdocs", "mkdocstrings") if importlib.util.find_spec(name) is None]
+MISSING = [
+    name
+    for name in ("mkdocs", "material", "mkdocstrings")
+    if importlib.util.find_spec(name) is None
+]
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {' and '.join(MISSING)}")
 
 
@@ -37,6 +42,14 @@ def test_the_reference_has_every_public_name(site):
     text = (site / "api" / "index.html").read_text(encoding="utf-8")
     found = set(re.findall(r'id="fcp_runtime\.(\w+)"', text))
     assert found == set(fcp_runtime.__all__)
+
+
+@pytest.mark.parametrize(
+    "word", ["cite", "docker", "czi", "windows", "macos", "merged", "diameter"]
+)
+def test_the_search_finds_what_people_look_for(site, word):
+    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
+    assert any(word in f"{page['title']} {page['text']}".lower() for page in index["docs"])
 
 
 def test_pages_ask_nothing_of_other_servers(site):
