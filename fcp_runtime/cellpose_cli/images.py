@@ -12,7 +12,7 @@ import numpy as np
 from fcp_runtime.cellpose_cli.axes import AxisChoice, axes_as_cellpose
 from fcp_runtime.errors import FcpWarning, InputError
 from fcp_runtime.io.axes import squeeze
-from fcp_runtime.io.formats import stored_image
+from fcp_runtime.io.formats import SUFFIXES, image_suffix, stored_image
 from fcp_runtime.io.tiff import read_volume
 
 if TYPE_CHECKING:
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from fcp_runtime.io.image import Volume
     from fcp_runtime.machine.workers import Workers
 
-READ = (".tif", ".tiff", ".flex")
-UNREAD = (".png", ".jpg", ".jpeg", ".dax", ".nd2", ".nrrd")
-"""What else Cellpose takes from a folder."""
+CELLPOSE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".flex", ".dax", ".nd2", ".nrrd")
+"""What Cellpose takes from a folder."""
 
 RESULTS = ("_cp_output", "_flows", "_flows_0", "_flows_1", "_flows_2", "_cellprob", "_masks")
 """How names of results end, before the suffix."""
@@ -65,8 +64,12 @@ def find_images(
         if file.stem.endswith(img_filter)
         and not any(file.stem.endswith(end) and file.stem != end for end in endings)
     ]
-    images = [file for file in wanted if file.suffix.lower() in READ]
-    left_out = sorted(file.name for file in wanted if file.suffix.lower() in UNREAD)
+    images = [file for file in wanted if image_suffix(file.name)]
+    left_out = sorted(
+        file.name
+        for file in wanted
+        if file.suffix.lower() in CELLPOSE and not image_suffix(file.name)
+    )
     if left_out:
         warnings.warn(
             f"{folder}: {len(left_out)} images of other formats are left out: {_some(left_out)}",
@@ -75,7 +78,7 @@ def find_images(
         )
     if not images:
         raise InputError(
-            f"--dir {folder}: no image ({', '.join(READ)}) that is not a mask or a flow"
+            f"--dir {folder}: no image ({', '.join(SUFFIXES)}) that is not a mask or a flow"
         )
     return sorted(images, key=_natural)
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SUFFIX = "_cp_masks"
+SCALED = (0.0, 1.0)
+"""Black and white of an image that the caller has scaled."""
+
 VIEWS = 3
 """Views whose logits Cellpose adds up in 3-D; ours is their mean."""
 
@@ -192,6 +195,7 @@ def _settings(given: Mapping[str, Any]) -> Options:
         "min_size": None if smallest is None else max(0, smallest),
         "niter": given["niter"] or None,
         "percentiles": given["norm_percentile"],
+        "levels": SCALED if given["no_norm"] and given["norm_percentile"] is None else None,
         "augment": given["augment"] or None,
         "mode": "3d" if three else "stitch" if stitch > 0 else "2d",
     }

@@ -225,6 +225,23 @@ def test_the_masks_are_those_of_the_api(tmp_path, phantoms):
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "x_cp_masks.tif"), expected.masks)
 
 
+def test_images_that_qupath_has_scaled_are_taken_as_they_are(tmp_path, phantoms):
+    image = phantoms[0].image
+    low, high = np.percentile(image, (0.1, 99.8))  # of the whole slide, not of the tile
+    scaled = ((image - low) / (high - low)).astype(np.float32)
+    save_as_imagej(tmp_path / "Temp_0_0_z0_t0.tif", scaled)
+    done = call(
+        *("-Xutf8", "-W", "ignore", "-m", "cellpose", "--dir", tmp_path),
+        *("--pretrained_model", "nuclei", "--diameter", f"{DIAMETER}.0", "--no_norm"),
+        *("--save_tif", "--no_npy", "--verbose"),
+    )
+    assert done.exit_code == 0, done.output
+    expected = Segmenter().segment(scaled, diameter=DIAMETER, levels=(0, 1))
+    masks = tifffile.imread(tmp_path / "Temp_0_0_z0_t0_cp_masks.tif")
+    np.testing.assert_array_equal(masks, expected.masks)
+    assert masks.max() > 0
+
+
 def test_a_threshold_in_3d_is_that_of_three_views_added_up(tmp_path):
     phantom = organoid((12, 64, 64), phenotype="compact", diameter=20, anisotropy=2.0, seed=1)
     tifffile.imwrite(tmp_path / "x.tif", phantom.image)
