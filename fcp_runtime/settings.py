@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from numbers import Real
 from typing import Any, Literal, TypedDict
 
 from fcp_runtime.errors import SettingsError
+from fcp_runtime.setting_rows import Row, plain_value, row
 
 Mode = Literal["2d", "3d", "stitch"]
 MODES: tuple[Mode, ...] = ("2d", "3d", "stitch")
@@ -34,28 +33,6 @@ class Options(TypedDict, total=False):
     slice_spacing: float
     empty_margin: float
     augment: bool | None
-
-
-WHOLE = ("min_size", "niter", "resize_factor", "tile", "overlap")
-"""Settings that are whole numbers."""
-
-WORDS = ("model", "mode")
-PAIRS = ("percentiles", "levels")
-"""Settings that are two rising numbers."""
-
-OPEN = (
-    "mode",
-    "levels",
-    "diameter",
-    "anisotropy",
-    "min_flow",
-    "min_size",
-    "niter",
-    "tile",
-    "overlap",
-    "augment",
-)
-"""Settings that may be None: filled in from the image, the model or the diameter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,106 +102,174 @@ class Settings:
         If a value is impossible; the message names the setting and the values allowed.
     """
 
-    model: str = "v3"
-    mode: Mode | None = None
-    diameter: float | None = None
-    anisotropy: float | None = None
-    percentiles: tuple[float, float] = (1.0, 99.0)
-    levels: tuple[float, float] | None = None
-    cellprob_threshold: float = 0.0
-    flow_threshold: float = 0.0
-    min_flow: float | None = None
-    min_size: int | None = None
-    niter: int | None = None
-    stitch_threshold: float = 0.25
-    resize_factor: int = 1
-    tile: int | None = None
-    overlap: int | None = None
-    slice_spacing: float = 2.1
-    empty_margin: float = 3.0
-    augment: bool | None = None
+    model: str = row(
+        "v3", "text", "nuclei", "A shipped model or an ONNX file.", common=True, metavar="NAME|PATH"
+    )
+    mode: Mode | None = row(
+        None,
+        "mode",
+        "nuclei",
+        "2d for images and 3d for stacks by default.",
+        good=lambda value: value in MODES,
+        limits=f"must be one of {', '.join(MODES)}",
+        common=True,
+    )
+    diameter: float | None = row(
+        None,
+        "number",
+        "nuclei",
+        "Mean object diameter in pixels; estimated by default.",
+        good=lambda value: 1 <= value <= 10_000,
+        limits="must be 1 to 10000 pixels",
+        common=True,
+        widget=(0, 10_000, 1),
+    )
+    anisotropy: float | None = row(
+        None,
+        "number",
+        "nuclei",
+        "Spacing of planes / spacing of pixels; from the file by default.",
+        good=lambda value: 0.05 <= value <= 100,
+        limits="must be 0.05 to 100",
+        common=True,
+        widget=(0.05, 100, 0.1),
+    )
+    percentiles: tuple[float, float] = row(
+        (1.0, 99.0),
+        "pair",
+        "intensities",
+        "Intensity percentiles that become 0 and 1.",
+        good=lambda value: 0 <= value[0] < value[1] <= 100,
+        limits="must be two rising numbers between 0 and 100",
+        metavar="LOW HIGH",
+    )
+    levels: tuple[float, float] | None = row(
+        None,
+        "pair",
+        "intensities",
+        "Grey levels that become 0 and 1, in place of percentiles.",
+        good=lambda value: value[0] < value[1],
+        limits="must be two rising numbers, the grey levels of black and white",
+        metavar="LOW HIGH",
+    )
+    cellprob_threshold: float = row(
+        0.0,
+        "number",
+        "masks",
+        "Least logit of foreground: lower finds more, and larger nuclei.",
+        common=True,
+        widget=(-10, 10, 0.5),
+    )
+    flow_threshold: float = row(
+        0.0,
+        "number",
+        "masks",
+        "Largest flow error of a mask in 2-D; 0 keeps every mask.",
+        good=lambda value: value >= 0,
+        limits="must not be negative (0 switches the check off)",
+        widget=(0, 10, 0.1),
+    )
+    min_flow: float | None = row(
+        None,
+        "number",
+        "masks",
+        "Objects of less mean flow are removed: 1 is sure; 0.55 in mode 3d, else 0.4; 0 keeps all.",
+        good=lambda value: 0 <= value <= 2,
+        limits="must be 0 to 2 (0 keeps every object)",
+        widget=(-0.05, 2, 0.05),
+    )
+    min_size: int | None = row(
+        None,
+        "whole",
+        "masks",
+        "Objects of fewer voxels are removed; a tenth of a disc or ball by default.",
+        good=lambda value: value >= 0,
+        limits="must not be negative",
+        common=True,
+        widget=(-1, 10_000_000, 1),
+    )
+    niter: int | None = row(
+        None,
+        "whole",
+        "masks",
+        "Most steps along the flow; from the diameter by default.",
+        good=lambda value: value >= 1,
+        limits="must be at least 1",
+    )
+    stitch_threshold: float = row(
+        0.25,
+        "number",
+        "masks",
+        "Least overlap (IoU) that links planes, in mode stitch.",
+        good=lambda value: 0 < value <= 1,
+        limits="must be above 0 and at most 1",
+    )
+    resize_factor: int = row(
+        1,
+        "whole",
+        "masks",
+        "2 makes masks from fields of half the size: faster, with rougher outlines.",
+        good=lambda value: value in {1, 2},
+        limits="must be 1 or 2",
+    )
+    tile: int | None = row(
+        None,
+        "whole",
+        "network",
+        "Largest tile edge, network pixels; from the model by default.",
+        good=lambda value: value >= 64 and value % 8 == 0,
+        limits="must be a multiple of 8 and at least 64",
+    )
+    overlap: int | None = row(
+        None,
+        "whole",
+        "network",
+        "Least overlap of tiles, network pixels; from the model by default.",
+        good=lambda value: value >= 0,
+        limits="must be 0 to half of tile",
+    )
+    slice_spacing: float = row(
+        2.1,
+        "number",
+        "network",
+        "Planes within so many network pixels are averaged to one slice, in mode 3d.",
+        good=lambda value: 0 <= value <= 8,
+        limits="must be 0 to 8 network pixels",
+    )
+    empty_margin: float = row(
+        3.0,
+        "number",
+        "network",
+        "Skip the side views where the XY view is more than this below the threshold; "
+        "0 computes everything.",
+        good=lambda value: value >= 0,
+        limits="must not be negative (0 computes every tile)",
+    )
+    augment: bool | None = row(
+        None,
+        "switch",
+        "network",
+        "Mean over mirror images, in 2-D at four scales; by default but for 3d.",
+    )
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            object.__setattr__(self, field.name, _plain(field.name, getattr(self, field.name)))
-        low, high = self.percentiles
-        checks: tuple[tuple[bool, str], ...] = (
-            (self.mode is None or self.mode in MODES, f"mode must be one of {', '.join(MODES)}"),
-            (
-                self.diameter is None or 1 <= self.diameter <= 10_000,
-                "diameter must be 1 to 10000 pixels",
-            ),
-            (
-                self.anisotropy is None or 0.05 <= self.anisotropy <= 100,
-                "anisotropy must be 0.05 to 100",
-            ),
-            (0 <= low < high <= 100, "percentiles must be two rising numbers between 0 and 100"),
-            (
-                self.levels is None or self.levels[0] < self.levels[1],
-                "levels must be two rising numbers, the grey levels of black and white",
-            ),
-            (
-                self.flow_threshold >= 0,
-                "flow_threshold must not be negative (0 switches the check off)",
-            ),
-            (
-                self.min_flow is None or 0 <= self.min_flow <= 2,
-                "min_flow must be 0 to 2 (0 keeps every object)",
-            ),
-            (self.min_size is None or self.min_size >= 0, "min_size must not be negative"),
-            (self.niter is None or self.niter >= 1, "niter must be at least 1"),
-            (0 < self.stitch_threshold <= 1, "stitch_threshold must be above 0 and at most 1"),
-            (self.resize_factor in {1, 2}, "resize_factor must be 1 or 2"),
-            (
-                self.tile is None or (self.tile >= 64 and self.tile % 8 == 0),
-                "tile must be a multiple of 8 and at least 64",
-            ),
-            (
-                self.overlap is None or 0 <= self.overlap <= (self.tile or math.inf) / 2,
-                "overlap must be 0 to half of tile",
-            ),
-            (0 <= self.slice_spacing <= 8, "slice_spacing must be 0 to 8 network pixels"),
-            (self.empty_margin >= 0, "empty_margin must not be negative (0 computes every tile)"),
-        )
-        for good, message in checks:
-            if not good:
-                raise SettingsError(message)
+        for name, about in ROWS.items():
+            optional = DEFAULTS[name] is None
+            value = plain_value(name, about, getattr(self, name), optional=optional)
+            object.__setattr__(self, name, value)
+        if self.overlap is not None and self.overlap > (self.tile or math.inf) / 2:
+            raise SettingsError(f"overlap {ROWS['overlap'].limits}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, ready for JSON."""
-        plain = asdict(self)
-        for name in PAIRS:
-            plain[name] = None if plain[name] is None else list(plain[name])
-        return plain
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
 
 
-def _plain(name: str, value: Any) -> Any:
-    """Return a setting as a plain Python value, whatever numbers a pipeline has, or refuse it."""
-    if value is None and name in OPEN:
-        return None
-    if name in WORDS:
-        if not isinstance(value, str):
-            raise SettingsError(f"{name} must be text, not {value!r}")
-        return value
-    if name == "augment":
-        if value not in (True, False):
-            raise SettingsError(f"augment must be true or false, not {value!r}")
-        return bool(value)
-    if name in PAIRS:
-        if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
-            raise SettingsError(f"{name} must be two numbers, not {value!r}")
-        return tuple(_number(name, part) for part in value)
-    number = _number(name, value)
-    if name not in WHOLE:
-        return number
-    if not number.is_integer():
-        raise SettingsError(f"{name} must be a whole number, not {value!r}")
-    return int(number)
+ROWS: dict[str, Row] = {about.name: about.metadata["row"] for about in fields(Settings)}
+"""The row of each setting, by name."""
 
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise SettingsError(f"{name} must be a number, not {value!r}")
-    if not math.isfinite(value):
-        raise SettingsError(f"{name} must be a finite number, not {value}")
-    return float(value)
+DEFAULTS: dict[str, Any] = {about.name: about.default for about in fields(Settings)}
+"""What each setting is where a call leaves it out; None is filled in from image, model or diameter."""

@@ -14,11 +14,22 @@ import click
 from fcp_runtime.cli.batch import Outcome, tabulate, write_index_page, write_summary
 from fcp_runtime.cli.common import command_line, error_text, preparing, say_error
 from fcp_runtime.cli.jobs import expand, index_pages, plan_jobs
+from fcp_runtime.cli.options import (
+    BATCH,
+    FILES,
+    FILMS,
+    OTHER,
+    GroupedCommand,
+    help_all,
+    option,
+    setting_options,
+)
+from fcp_runtime.cli.options import OUTPUTS as OUTPUT_GROUP
 from fcp_runtime.errors import SettingsError
 from fcp_runtime.io.axes import named_axes
 from fcp_runtime.outputs.kinds import OUTPUTS
 from fcp_runtime.outputs.output import GraphChoice
-from fcp_runtime.settings import MODES, Options, Settings
+from fcp_runtime.settings import DEFAULTS, Options, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,15 +38,6 @@ if TYPE_CHECKING:
     from fcp_runtime.cli.process import Task
 
 NAME = "fcp-run"
-DEFAULTS = Settings()
-
-
-def setting(flag: str, **details: Any) -> Callable[[Any], Any]:
-    """Return a click option whose default is that of `Settings`."""
-    name = flag.removeprefix("--").replace("-", "_")
-    default = getattr(DEFAULTS, name)
-    details.setdefault("type", type(default) if default is not None else float)
-    return click.option(flag, default=default, show_default=default is not None, **details)
 
 
 def refuse_nan(
@@ -62,122 +64,147 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
     for output in reversed(OUTPUTS):
         suffixes = ", ".join(filter(None, output.suffixes))
         words = f"{output.help} {suffixes}." if suffixes else output.help
-        metavar = "FOLDER" if output.folder else "PATH"
-        option = click.option(
-            output.flag, type=click.Path(path_type=Path), metavar=metavar, multiple=True, help=words
+        add = option(
+            output.flag,
+            type=click.Path(path_type=Path),
+            metavar="FOLDER" if output.folder else "PATH",
+            multiple=True,
+            help=words,
+            group=OUTPUT_GROUP,
+            common=True,
         )
-        function = option(function)
+        function = add(function)
     return function
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("inputs", nargs=-1, type=click.Path(path_type=Path), metavar="INPUT...")
-@click.option(
+@option(
     "-o",
     "--output",
+    group=FILES,
+    common=True,
     type=click.Path(path_type=Path),
     metavar="PATH",
     help="Label TIFF. For several inputs or a folder this and every other PATH is an existing "
     "folder (for NAME_masks.tif ...), or a file with {name} in its name.",
 )
-@setting("--model", metavar="NAME|PATH", help="A shipped model or an ONNX file.")
-@setting("--mode", type=click.Choice(MODES), help="2d for images and 3d for stacks by default.")
-@setting("--diameter", help="Mean object diameter in pixels; estimated by default.")
-@setting("--anisotropy", help="Spacing of planes / spacing of pixels; from the file by default.")
-@click.option(
-    "--percentiles",
-    type=(float, float),
-    default=DEFAULTS.percentiles,
-    show_default=True,
-    help="Intensity percentiles that become 0 and 1.",
+@setting_options
+@option(
+    "--channel",
+    group=FILES,
+    common=True,
+    type=int,
+    help="Channel of a multi-channel image, from 0.",
 )
-@click.option(
-    "--levels",
-    type=(float, float),
-    metavar="LOW HIGH",
-    help="Grey levels that become 0 and 1, in place of percentiles.",
-)
-@setting("--cellprob-threshold", help="Least logit of foreground.")
-@setting("--flow-threshold", help="Largest flow error of a mask in 2-D; 0: no check.")
-@setting("--min-flow", help="Least mean flow of an object; 0.55 in mode 3d, else 0.4; 0 keeps all.")
-@setting("--min-size", type=int, help="Least voxels of an object; a tenth of a disc or ball.")
-@setting("--niter", type=int, help="Most steps along the flow; from the diameter by default.")
-@setting("--stitch-threshold", help="Least overlap (IoU) that links planes, in mode stitch.")
-@setting(
-    "--resize-factor", type=click.IntRange(1, 2), help="2: masks from fields of half the size."
-)
-@setting("--tile", type=int, help="Largest tile edge, network pixels; from the model by default.")
-@setting("--overlap", type=int, help="Least overlap of tiles; from the model by default.")
-@setting("--slice-spacing", help="Planes within so many network pixels make one slice (3-D).")
-@setting(
-    "--empty-margin", help="Look around logits at most so far below threshold (3-D); 0: everywhere."
-)
-@click.option(
-    "--augment/--no-augment",
-    default=DEFAULTS.augment,
-    help="Mean over mirror images, in 2-D at four scales; by default but for 3d.",
-)
-@click.option("--channel", type=int, help="Channel of a multi-channel image, from 0.")
-@click.option(
+@option(
     "--axes",
+    group=FILES,
+    common=False,
     callback=refuse_other_axes,
     help="Axes of a file that does not state them, such as ZYX or CZYX.",
 )
-@click.option(
+@option(
     "--track",
+    group=FILMS,
+    common=True,
     is_flag=True,
     help="Of a film: objects keep one number through time, in the mask too.",
 )
-@click.option(
+@option(
     "--track-reach",
+    group=FILMS,
     type=click.FloatRange(min=0, min_open=True),
     callback=refuse_nan,
     metavar="PIXELS",
     help="Farthest that an object moves from frame to frame; its mean diameter by default.",
 )
-@click.option(
+@option(
     "--levels-per-frame",
+    group=FILMS,
     is_flag=True,
     help="Of a film: an intensity range for each frame, not one for all.",
 )
-@click.option("--threads", type=int, help="By default the CPUs this process may use.")
+@option(
+    "--threads",
+    group=OTHER,
+    common=False,
+    type=int,
+    help="By default the CPUs this process may use.",
+)
 @target_options
-@click.option(
+@option(
     "--graph-method",
+    group=OUTPUT_GROUP,
+    common=False,
     type=click.Choice(("touching", "delaunay", "nearest")),
     default="touching",
     show_default=True,
     help="Which cells are neighbours.",
 )
-@click.option(
+@option(
     "--graph-limit",
+    group=OUTPUT_GROUP,
+    common=False,
     type=click.FloatRange(min=0),
     callback=refuse_nan,
     help="Farthest neighbours, um (pixels where the voxel size is unknown); gap of surfaces for "
     "touching (0 by default), else distance of centroids (none by default).",
 )
-@click.option(
+@option(
     "--graph-neighbours",
+    group=OUTPUT_GROUP,
+    common=False,
     type=click.IntRange(min=1),
     default=6,
     show_default=True,
     help="Neighbours of each cell, for nearest.",
 )
-@click.option("--skip-existing", is_flag=True, help="Leave out inputs whose outputs all exist.")
-@click.option(
+@option(
+    "--skip-existing",
+    group=BATCH,
+    common=True,
+    is_flag=True,
+    help="Leave out inputs whose outputs all exist.",
+)
+@option(
     "--summary",
+    group=BATCH,
+    common=True,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="CSV",
     help="Table with a row per input: status, objects, diameter, seconds, error.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line for each input.")
-@click.option(
+@option(
+    "--json",
+    "as_json",
+    group=BATCH,
+    common=False,
+    is_flag=True,
+    help="Print a JSON object a line for each input.",
+)
+@option(
     "--dry-run",
+    group=OTHER,
+    common=True,
     is_flag=True,
     help="Print what each input will take (tiles, memory, time) and write nothing.",
 )
-@click.option("--demo", is_flag=True, help="Segment a synthetic organoid that is made here.")
-@click.option("--list-models", is_flag=True, help="Print the shipped models and exit.")
+@option(
+    "--demo",
+    group=OTHER,
+    common=True,
+    is_flag=True,
+    help="Segment a synthetic organoid that is made here.",
+)
+@option(
+    "--list-models",
+    group=OTHER,
+    common=True,
+    is_flag=True,
+    help="Print the shipped models and exit.",
+)
+@help_all
 @click.version_option(version("fastercellpose"), prog_name=NAME)
 @command_line(NAME)
 def main(
@@ -204,7 +231,7 @@ def main(
     if list_models:
         show_models()
         return
-    settings = {key: options.pop(key) for key in DEFAULTS.as_dict()}
+    settings = {key: options.pop(key) for key in DEFAULTS}
     model = Settings(**settings).model
     targets = {output.kind: paths for output in OUTPUTS if (paths := options.pop(output.kind))}
     if demo:

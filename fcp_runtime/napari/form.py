@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 from fcp_runtime.napari.layers import anisotropy_of
 from fcp_runtime.napari.session import Thresholds
 from fcp_runtime.network.registry import list_models
-from fcp_runtime.settings import Mode, Options, Settings
+from fcp_runtime.settings import ROWS, Mode, Options, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,27 +47,23 @@ class Form(QWidget):
             "3d: flows of three orthogonal views; stitch: planes, then linked by overlap; "
             "2d: each plane by itself"
         )
-        self.diameter = _number(0, 10_000, 0, 1, 1)
+        self.diameter = _number("diameter", 0, 1)
         self.diameter.setSpecialValueText("estimated")
         self.diameter.setToolTip("Mean diameter of a nucleus in pixels (xy); 0 estimates it")
         self.estimate = QPushButton("Estimate")
-        self.anisotropy = _number(0.05, 100, 1, 0.1, 3)
+        self.anisotropy = _number("anisotropy", 1, 3)
         self.anisotropy.setToolTip("Spacing of planes / spacing of pixels; from the layer's scale")
-        self.cellprob = _number(-10, 10, usual.cellprob_threshold, 0.5, 2)
-        self.cellprob.setToolTip("Least logit of foreground: lower finds more, and larger nuclei")
-        self.flow = _number(0, 10, usual.flow_threshold, 0.1, 2)
-        self.flow.setToolTip("Largest flow error of a nucleus in a plane; 0 keeps all")
-        self.min_flow = _number(-0.05, 2, -0.05, 0.05, 2)
+        self.cellprob = _number("cellprob_threshold", usual.cellprob_threshold, 2)
+        self.flow = _number("flow_threshold", usual.flow_threshold, 2)
+        self.min_flow = _number("min_flow", -0.05, 2)
         self.min_flow.setSpecialValueText("by mode")
-        self.min_flow.setToolTip(
-            "Objects with less flow on average are removed: 1 is sure, 0 keeps all"
-        )
         self.min_size = QSpinBox()
-        self.min_size.setRange(-1, 10_000_000)
+        low, high, _ = _range("min_size")
+        self.min_size.setRange(int(low), int(high))
         self.min_size.setValue(-1)
         self.min_size.setSpecialValueText("by diameter")
         self.min_size.setKeyboardTracking(False)
-        self.min_size.setToolTip("Smaller objects are removed (voxels); -1 follows the diameter")
+        self.min_size.setToolTip(f"{ROWS['min_size'].help} -1 follows the diameter.")
         self._lay_out()
         for box in (self.cellprob, self.flow, self.min_flow, self.min_size):
             box.valueChanged.connect(self.thresholds_changed)
@@ -140,11 +136,22 @@ class Form(QWidget):
         )
 
 
-def _number(low: float, high: float, value: float, step: float, decimals: int) -> QDoubleSpinBox:
+def _range(name: str) -> tuple[float, float, float]:
+    """Return least and largest value and step of a setting's box."""
+    widget = ROWS[name].widget
+    if widget is None:
+        raise AssertionError(f"the row of {name} has no widget")
+    return widget
+
+
+def _number(name: str, value: float, decimals: int) -> QDoubleSpinBox:
+    """Return the box of a setting, with the range and the help of its row."""
+    low, high, step = _range(name)
     box = QDoubleSpinBox()
     box.setDecimals(decimals)
     box.setRange(low, high)
     box.setSingleStep(step)
     box.setValue(value)
     box.setKeyboardTracking(False)
+    box.setToolTip(ROWS[name].help)
     return box

@@ -17,7 +17,14 @@ from fcp_runtime.evaluate.manifest import REQUIRED
 from fcp_runtime.phantom import nuclei_image, organoid
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-UNTAUGHT = {"accuracy.md", "architecture.md", "api.md", "benchmarks.md", "platforms.md"}
+UNTAUGHT = {
+    "accuracy.md",
+    "architecture.md",
+    "api.md",
+    "benchmarks.md",
+    "platforms.md",
+    "settings.md",
+}
 """Pages that need not show code."""
 
 
