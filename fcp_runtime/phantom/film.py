@@ -63,7 +63,8 @@ def dividing_film(
     diameter : float
         Mean diameter in pixels; daughters have half the area, and grow.
     speed : float
-        Mean way from frame to frame in diameters.
+        Standard deviation, in diameters, of the push that a nucleus gets in each frame; it goes
+        three quarters of that from frame to frame, on average.
     divisions : int
         How many nuclei of the first frame divide, at times spread over the film.
     seed : int

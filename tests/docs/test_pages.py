@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from pages import PAGES, ROOT, Block, blocks, check_options, command_of, commands
 
 from fcp_runtime.evaluate.manifest import REQUIRED
-from fcp_runtime.phantom import nuclei_image, organoid
+from fcp_runtime.phantom import dividing_film, nuclei_image, organoid
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 UNTAUGHT = {
@@ -50,6 +50,12 @@ def images(tmp_path_factory):
         both,
         metadata={"axes": "ZCYX", "spacing": 1.0, "unit": "um"},
         **spaced,
+    )
+    write(
+        folder / "film.tif",
+        dividing_film(4, (96, 96), nuclei=4, divisions=1, seed=1).image,
+        metadata={"axes": "TYX", "finterval": 30.0},
+        imagej=True,
     )
     for name in ("prediction.tif", "truth.tif", "data/label.tif"):
         write(folder / name, flat.labels)
