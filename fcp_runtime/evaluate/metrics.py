@@ -43,25 +43,25 @@ class Counts:
 
     @property
     def precision(self) -> float:
-        """Part of the predictions that is true."""
-        return self._share(self.tp, self.tp + self.fp)
+        """Share of the predictions that are right."""
+        return self._ratio(self.tp, self.tp + self.fp)
 
     @property
     def recall(self) -> float:
-        """Part of the truth that is found."""
-        return self._share(self.tp, self.tp + self.fn)
+        """Share of the true objects that are found."""
+        return self._ratio(self.tp, self.tp + self.fn)
 
     @property
     def f1(self) -> float:
         """Harmonic mean of precision and recall."""
-        return self._share(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+        return self._ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
 
     @property
     def ap(self) -> float:
         """Average precision as instance segmentation has it: ``tp / (tp + fp + fn)``."""
-        return self._share(self.tp, self.tp + self.fp + self.fn)
+        return self._ratio(self.tp, self.tp + self.fp + self.fn)
 
-    def _share(self, part: int, whole: int) -> float:
+    def _ratio(self, part: int, whole: int) -> float:
         if self == Counts():
             return 1.0
         return part / whole if whole else 0.0
@@ -74,7 +74,7 @@ class Matching:
     Attributes
     ----------
     prediction, truth : ndarray of int64, shapes (M,), (N,)
-        The labels that occur, rising.
+        The labels that occur, in increasing order.
     prediction_size, truth_size : ndarray of int64, shapes (M,), (N,)
         Their voxels.
     pairs : ndarray of int64, shape (P, 2)
@@ -182,7 +182,7 @@ def match(prediction: NDArray[Any], truth: NDArray[Any]) -> Matching:
     Parameters
     ----------
     prediction, truth : ndarray of integers, shape (Z, Y, X) or (Y, X)
-        Labels, 0 is background; gaps are allowed. May be memory-mapped: planes are read singly.
+        Labels, 0 is background; gaps are allowed. May be memory-mapped: planes are read one by one.
 
     Raises
     ------
@@ -209,7 +209,7 @@ def match(prediction: NDArray[Any], truth: NDArray[Any]) -> Matching:
 
 
 def match_points(prediction: NDArray[Any], points: NDArray[np.float64]) -> Matching:
-    """Take each point as a true object of one voxel, as DAccuracy does with a table of centres.
+    """Match each point as a true object of one voxel, as DAccuracy does with a table of centres.
 
     Parameters
     ----------
@@ -283,8 +283,8 @@ def _gather(keys: NDArray[np.uint64], voxels: NDArray[np.int64]) -> Matching:
 def _assign(pairs: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return those of the pairs that form the one-to-one matching of largest summed weight.
 
-    The sparse graph is doubled, with a copy of each object beside it, so that a full matching
-    exists: an object that stays alone is matched to its own copy.
+    The sparse graph has a copy of each object, so that a full matching exists: an object without a
+    partner is matched to its own copy.
     """
     if all(len(np.unique(side)) == len(side) for side in pairs.T):
         return pairs
@@ -296,7 +296,7 @@ def _assign(pairs: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[np
     own_rows, own_columns = np.arange(rows), np.arange(columns)
     start = np.concatenate([first, own_rows, rows + own_columns, rows + second])
     end = np.concatenate([second, columns + own_rows, own_columns, columns + first])
-    value = np.ones(len(start))  # 1 for all, for the matcher takes 0 for no edge
+    value = np.ones(len(start))  # the matcher reads 0 as no edge
     value[: len(pairs)] += weight
     graph = csr_matrix((value, (start, end)), shape=(rows + columns, rows + columns))
     _, partner = min_weight_full_bipartite_matching(graph, maximize=True)

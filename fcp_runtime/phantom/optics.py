@@ -32,9 +32,9 @@ class Microscope:
     blur : tuple of float
         Standard deviation of the point-spread function along z and in plane, in isotropic pixels.
     attenuation : float
-        Part of the light that is lost through the whole depth of the volume.
+        Share of the light that is lost over the whole depth of the volume.
     haze : float
-        Out-of-focus light over dense tissue, as a part of a nucleus's brightness.
+        Out-of-focus light over dense tissue, relative to a nucleus's brightness.
     photons : float
         Photons from a voxel of mean brightness: sets the shot noise.
     read_noise : float
@@ -58,17 +58,17 @@ class Microscope:
 def chromatin(
     diameter: float, anisotropy: float, shape: tuple[int, ...], rng: np.random.Generator
 ) -> NDArray[F32]:
-    """Return a block of chromatin texture of mean 1, larger than any nucleus."""
+    """Return a chromatin texture of mean 1, larger than any nucleus."""
     from scipy.ndimage import gaussian_filter
 
     edge = 3 * diameter / np.array((anisotropy, 1.0, 1.0))
     size = tuple(int(n) for n in np.where(np.array(shape) == 1, 1, np.ceil(edge) + 2))
-    block = np.ones(size, F32)
+    texture = np.ones(size, F32)
     for part, weight in ((0.04, 0.12), (0.11, 0.2)):  # granules, and regions such as nucleoli
         sigma = np.array((1 / anisotropy, 1.0, 1.0)) * diameter * part
         noise = gaussian_filter(rng.standard_normal(size, F32), sigma, mode="wrap")
-        block += weight * noise / max(float(noise.std()), 1e-6)
-    return np.clip(block, 0.25, 2.0)
+        texture += weight * noise / max(float(noise.std()), 1e-6)
+    return np.clip(texture, 0.25, 2.0)
 
 
 def expose(

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.errors import SettingsError
+from fcp_runtime.machine.workers import Workers
+from fcp_runtime.masks.clean import renumber
+from fcp_runtime.masks.objects import label_extents
 from fcp_runtime.phantom.layout import place
 from fcp_runtime.phantom.optics import UNIT, Microscope, chromatin, expose
 from fcp_runtime.phantom.tissue import F32, FORMS, Phenotype, grow_tissue, whole_field
@@ -69,7 +72,7 @@ def organoid(
         Spacing of planes divided by spacing of pixels.
     seed : int
     foreground : float or None
-        Part of the volume covered by nuclei, at most 0.3 (cystic) or 0.5; None follows from the
+        Share of the volume covered by nuclei, at most 0.3 (cystic) or 0.5; None follows from the
         phenotype.
     microscope : Microscope or None
         None is an ordinary confocal microscope of 16 bits.
@@ -159,7 +162,9 @@ def _image(
     canvas = paint_light(labels, nuclei, diameter, anisotropy, np.random.default_rng((seed, 1)))
     image = expose(canvas, anisotropy, diameter, seed, microscope)
     pixel = NUCLEUS_UM / diameter
-    return Phantom(image, _renumber(labels), (anisotropy * pixel, pixel, pixel))
+    workers = Workers()
+    labels = renumber(labels, label_extents(labels, workers), 1, workers)
+    return Phantom(image, labels, (anisotropy * pixel, pixel, pixel))
 
 
 def _box(
@@ -266,17 +271,3 @@ def paint_light(
         patch = texture[tuple(slice(s, s + n) for s, n in zip(start, mine.shape, strict=True))]
         canvas[box][mine] = np.minimum(brightness[index] * patch[mine], 65535)
     return canvas
-
-
-def _renumber(labels: NDArray[Any]) -> NDArray[Any]:
-    """Renumber the labels, in place: 1..n in raster order of their first voxels."""
-    order = np.zeros(int(labels.max(initial=0)) + 1, labels.dtype)
-    count = 0
-    for plane in labels:
-        values, first = np.unique(plane[plane > 0], return_index=True)
-        for value in values[np.argsort(first)]:
-            if not order[value]:
-                count += 1
-                order[value] = count
-        plane[:] = order[plane]
-    return labels

@@ -28,15 +28,15 @@ class Form:
     bumps : int
         Number of bumps on the surface.
     height : float
-        Height of the highest bump, as a part of the largest radius.
+        Height of the highest bump, relative to the largest radius.
     sharpness : float
         How narrow the bumps are; the angular width is about ``1 / sqrt(sharpness)`` radian.
     packing : float
-        Part of the tissue that nuclei take.
+        Share of the tissue that nuclei take.
     hollow : bool
         Whether there is a lumen, so that the tissue is a wall.
     most : float
-        Largest part of the volume that nuclei can cover.
+        Largest share of the volume that nuclei can cover.
     """
 
     bumps: int
@@ -109,7 +109,7 @@ def grow_tissue(
     diameter : float
         Mean diameter of nuclei.
     foreground : float or None
-        Part of the volume to be covered by nuclei; None lets the organoid fill the volume.
+        Share of the volume to be covered by nuclei; None lets the organoid fill the volume.
     rng : numpy.random.Generator
     """
     from scipy.ndimage import distance_transform_edt
@@ -169,7 +169,7 @@ def _relative_radius(
     form: Form,
     rng: np.random.Generator,
 ) -> NDArray[F32]:
-    """Return the distance from the centre, as a part of the outline's radius in that direction."""
+    """Return the distance from the centre, relative to the outline's radius in that direction."""
     unit = [(grid[axis] - extent[axis] / 2) / (0.48 * extent[axis]) for axis in range(3)]
     radius = np.sqrt(unit[0] ** 2 + unit[1] ** 2 + unit[2] ** 2).astype(F32)
     bumps = np.zeros_like(radius)

@@ -20,6 +20,7 @@ ORDER = (
     "errors",
     "machine",
     "fields",
+    "setting_rows",
     "settings",
     "io",
     "network",
