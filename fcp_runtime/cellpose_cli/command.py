@@ -99,15 +99,15 @@ def run(request: Request, segmenter: Segmenter, log: Log) -> int:
 
 def segment_image(image: Path, request: Request, segmenter: Segmenter) -> str:
     """Segment one image and write its files; return a line about it."""
-    from fcp_runtime.cellpose_cli.edges import without_edge_objects
     from fcp_runtime.cellpose_cli.files import needs_fields, write_files
     from fcp_runtime.cellpose_cli.images import read_image
+    from fcp_runtime.masks.border import without_border_objects
 
     workers = segmenter.workers
     volume = read_image(image, request.axes, invert=request.invert, workers=workers)
     result = segmenter.segment(volume, keep_fields=needs_fields(request.wanted), **request.options)
     if request.exclude_on_edges:
-        result = replace(result, masks=without_edge_objects(result.masks))
+        result = replace(result, masks=without_border_objects(result.masks, "xyz"))
     write_files(image, volume, result, request.wanted, workers)
     return f"{image}: {result.count} objects, diameter {result.diameter:.1f}"
 

@@ -17,7 +17,7 @@ from fcp_runtime.outputs.interchange.flows import flow_colours
 from fcp_runtime.outputs.interchange.outlines import write_outlines
 from fcp_runtime.outputs.interchange.rois import write_rois
 from fcp_runtime.outputs.interchange.seg_npy import write_seg_npy
-from fcp_runtime.outputs.preview import save_png
+from fcp_runtime.outputs.png import save_png
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -180,7 +180,7 @@ def keep(compared: Compared, name: str, masks: Path | None, overlays: Path | Non
         write_labels(path, compared.masks, settings=settings, voxel_um=voxel_um)
     if overlays is not None:
         from fcp_runtime.evaluate.overlay import render_overlay
-        from fcp_runtime.outputs.preview import save_png
+        from fcp_runtime.outputs.png import save_png
 
         picture = render_overlay(
             compared.volume.pixels,

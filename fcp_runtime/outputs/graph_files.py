@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -14,6 +15,7 @@ from fcp_runtime.outputs.table import Table, write_table
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -26,7 +28,9 @@ NOT_FEATURES = ("label", "z", "y", "x", "z_um", "y_um", "x_um")
 """Names and places of objects are no features; nor are boxes (``bbox_...``)."""
 
 
-def write_graph(path: str | os.PathLike[str], graph: Graph) -> None:
+def write_graph(
+    path: str | os.PathLike[str], graph: Graph, *, settings: Mapping[str, Any] | None = None
+) -> None:
     """Write a graph in the format that the suffix names, whole or not at all.
 
     - ``.graphml``: for networkx (``networkx.read_graphml(path, node_type=int)``), Gephi, Cytoscape.
@@ -41,6 +45,8 @@ def write_graph(path: str | os.PathLike[str], graph: Graph) -> None:
     ----------
     path : path-like
     graph : Graph
+    settings : mapping or None
+        What made the masks. GraphML and ``.npz`` keep it as JSON of the name ``settings``; CSV does not.
 
     Raises
     ------
@@ -56,10 +62,12 @@ def write_graph(path: str | os.PathLike[str], graph: Graph) -> None:
         return
     with replacing(path) as temporary:
         if suffix == ".graphml":
-            temporary.write_bytes(to_graphml(graph))
+            temporary.write_bytes(to_graphml(graph, settings))
         else:
             with temporary.open("wb") as file:
                 arrays: dict[str, Any] = geometric_arrays(graph)
+                if settings is not None:
+                    arrays["settings"] = np.array(json.dumps(settings))
                 np.savez_compressed(file, **arrays)
 
 
@@ -105,7 +113,7 @@ def geometric_arrays(graph: Graph) -> dict[str, NDArray[Any]]:
     }
 
 
-def to_graphml(graph: Graph) -> bytes:
+def to_graphml(graph: Graph, settings: Mapping[str, Any] | None = None) -> bytes:
     """Return the graph as a GraphML document (Brandes et al. 2002), UTF-8."""
     root = ET.Element(
         "graphml",
@@ -118,11 +126,15 @@ def to_graphml(graph: Graph) -> bytes:
     columns = list(graph.nodes.columns.items())
     keys = [("unit", "graph", "string"), ("length", "edge", "double")]
     keys += [(name, "node", TYPES[column.dtype.kind]) for name, column in columns]
+    if settings is not None:
+        keys.append(("settings", "graph", "string"))
     for number, (name, domain, kind) in enumerate(keys):
         attributes = {"id": f"d{number}", "for": domain, "attr.name": name, "attr.type": kind}
         ET.SubElement(root, "key", attributes)
     body = ET.SubElement(root, "graph", {"id": "cells", "edgedefault": "undirected"})
     ET.SubElement(body, "data", {"key": "d0"}).text = graph.unit
+    if settings is not None:
+        ET.SubElement(body, "data", {"key": f"d{len(keys) - 1}"}).text = json.dumps(settings)
     names = [str(label) for label in graph.nodes["label"].tolist()]
     texts = [_texts(column) for _, column in columns]
     for row, name in enumerate(names):

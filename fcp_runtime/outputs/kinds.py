@@ -19,24 +19,26 @@ if TYPE_CHECKING:
 
 def write_preview(path: Path, run: Run) -> None:
     """Draw outlines over the image, or over three planes of a stack."""
-    from fcp_runtime.outputs.preview import render_preview, save_png
+    from fcp_runtime.outputs.png import save_png
+    from fcp_runtime.outputs.preview import render_preview
 
     anisotropy = run.result.settings.anisotropy or 1.0
-    save_png(path, render_preview(run.volume.pixels, run.result.masks, anisotropy=anisotropy))
+    picture = render_preview(run.volume.pixels, run.result.masks, anisotropy=anisotropy)
+    save_png(path, picture, settings=run.settings)
 
 
 def write_table(path: Path, run: Run) -> None:
     """Write the properties of each object."""
     from fcp_runtime.outputs import table
 
-    table.write_table(path, run.measured.table)
+    table.write_table(path, run.measured.table, settings=run.settings)
 
 
 def write_graph(path: Path, run: Run) -> None:
     """Write the cell graph."""
     from fcp_runtime.outputs import graph_files
 
-    graph_files.write_graph(path, run.measured.graph)
+    graph_files.write_graph(path, run.measured.graph, settings=run.settings)
 
 
 def graph_paths(path: Path) -> tuple[Path, ...]:
@@ -49,16 +51,16 @@ def graph_paths(path: Path) -> tuple[Path, ...]:
 def write_graph_picture(path: Path, run: Run) -> None:
     """Draw the cell graph over the image."""
     from fcp_runtime.outputs.graph_picture import draw_graph
-    from fcp_runtime.outputs.preview import save_png
+    from fcp_runtime.outputs.png import save_png
 
-    save_png(path, draw_graph(run.measured.graph, run.volume.pixels))
+    save_png(path, draw_graph(run.measured.graph, run.volume.pixels), settings=run.settings)
 
 
 def write_rois(path: Path, run: Run) -> None:
     """Write regions for ImageJ."""
     from fcp_runtime.outputs.interchange import rois
 
-    rois.write_rois(path, run.result.masks, workers=run.workers)
+    rois.write_rois(path, run.result.masks, settings=run.settings, workers=run.workers)
 
 
 def write_outlines(path: Path, run: Run) -> None:
@@ -72,7 +74,7 @@ def write_geojson(path: Path, run: Run) -> None:
     """Write polygons with measurements."""
     from fcp_runtime.outputs.interchange import geojson
 
-    geojson.write_geojson(path, run.result.masks, table=run.measured.table)
+    geojson.write_geojson(path, run.result.masks, table=run.measured.table, settings=run.settings)
 
 
 def write_seg_npy(path: Path, run: Run) -> None:
@@ -86,7 +88,7 @@ def write_seg_npy(path: Path, run: Run) -> None:
             run.result.fields,
             image=run.image.resolve(),
             diameter=run.result.diameter,
-            settings=run.result.settings.as_dict(),
+            settings=run.settings,
         )
 
 
@@ -98,7 +100,7 @@ def write_flows(path: Path, run: Run) -> None:
         flows.write_flows(
             path,
             run.result.fields,
-            settings=run.result.settings.as_dict(),
+            settings=run.settings,
             voxel_um=run.volume.voxel_um,
         )
 

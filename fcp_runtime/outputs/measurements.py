@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.errors import InputError
-from fcp_runtime.machine.workers import Workers, ranges
+from fcp_runtime.machine.workers import Workers
+from fcp_runtime.outputs.hulls import convex_hulls
+from fcp_runtime.outputs.intensities import intensities
 from fcp_runtime.outputs.spacing import Spacing, find_spacing
 from fcp_runtime.outputs.table import Table
 from fcp_runtime.outputs.voxel_sums import VoxelSums, as_labels, sum_voxels
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 Columns = dict[str, "NDArray[Any]"]
 
 AXES = "zyx"
-PIECES = 64
-"""Ranges of objects that the threads share."""
 
 
 def region_properties(
@@ -75,9 +75,12 @@ def region_properties(
           counter-clockwise on the screen
         - ``surface_px2``, ``surface_um2``, ``sphericity`` (2-D: ``perimeter``, ``circularity``); see
           Notes
+        - ``solidity``: the object's part of its convex hull, at most 1; ``feret_diameter``: the longest
+          line within the hull; in 2-D ``eccentricity`` of the ellipse, 0 for a circle
         - ``touches_border``: a voxel lies on a face of the volume, the first or last plane included
         - ``neighbours``: objects with a voxel among the 26 (8) neighbours of one of its own
-        - ``mean_``, ``median_``, ``max_`` and ``integrated_`` of each channel
+        - ``mean_``, ``std_``, ``min_``, ``median_``, ``max_`` and ``integrated_`` of each channel; the
+          standard deviation is that of the voxels as they are (divided by their number)
 
     Raises
     ------
@@ -108,9 +111,10 @@ def region_properties(
     columns |= _size(sums, masks.ndim, spacing)
     columns |= _box(sums, masks.ndim)
     columns |= _shape(sums, masks.ndim, spacing)
+    columns |= _hull(sums, masks, spacing, workers)
     columns |= _surroundings(sums, masks)
     for name, pixels in channels.items():
-        columns |= _intensities(sums, masks, pixels, name, workers)
+        columns |= intensities(sums, masks, pixels, name, workers)
     return Table(columns)
 
 
@@ -163,6 +167,7 @@ def _shape(sums: VoxelSums, ndim: int, spacing: Spacing) -> Columns:
         )
         columns |= _lengths("perimeter", surface, spacing)
         columns["circularity"] = np.minimum(4 * np.pi * size / surface**2, 1)
+        columns["eccentricity"] = np.sqrt(1 - variances[:, 0] / variances[:, 1])
         return columns
     for name, index in (("major_axis", 2), ("minor_axis", 0)):
         vector = _upward(vectors[:, :, index])
@@ -172,6 +177,16 @@ def _shape(sums: VoxelSums, ndim: int, spacing: Spacing) -> Columns:
         columns["surface_um2"] = surface * spacing.pixel_um**2
     columns["sphericity"] = np.minimum(np.cbrt(36 * np.pi * size**2) / surface, 1)
     return columns
+
+
+def _hull(sums: VoxelSums, masks: NDArray[Any], spacing: Spacing, workers: Workers) -> Columns:
+    """Return what an object is beside its convex hull."""
+    size, feret = convex_hulls(
+        sums, as_labels(masks), ndim=masks.ndim, spacing=spacing.pixels, workers=workers
+    )
+    return {"solidity": np.minimum(sums.count / size, 1)} | _lengths(
+        "feret_diameter", feret, spacing
+    )
 
 
 def _moments(sums: VoxelSums, spacing: Spacing) -> NDArray[np.float64]:
@@ -248,36 +263,6 @@ def _surroundings(sums: VoxelSums, masks: NDArray[Any]) -> Columns:
     return {
         "touches_border": border[:, faces].any(axis=1),
         "neighbours": np.bincount(sums.pairs.ravel(), minlength=len(sums.labels)),
-    }
-
-
-def _intensities(
-    sums: VoxelSums, masks: NDArray[Any], pixels: NDArray[Any], name: str, workers: Workers
-) -> Columns:
-    """Return mean, median, maximum and sum of a channel under each object."""
-    labels = as_labels(masks)
-    image = pixels.reshape(labels.shape)
-    total_type = np.float64 if image.dtype.kind == "f" else np.int64
-    median = np.empty(len(sums.labels))
-    largest = np.empty(len(sums.labels), image.dtype)
-    total = np.empty(len(sums.labels), total_type)
-
-    def look(piece: tuple[int, int]) -> None:
-        for row in range(*piece):
-            box = tuple(map(slice, sums.low[row], sums.high[row]))
-            values = image[box][labels[box] == sums.labels[row]]
-            middle = (len(values) - 1) // 2, len(values) // 2
-            values.partition(middle)
-            median[row] = (float(values[middle[0]]) + float(values[middle[1]])) / 2
-            largest[row] = values[middle[1] :].max()
-            total[row] = values.sum(dtype=total_type)
-
-    workers.map(look, ranges(len(sums.labels), PIECES))
-    return {
-        f"mean_{name}": total / sums.count,
-        f"median_{name}": median,
-        f"max_{name}": largest,
-        f"integrated_{name}": total,
     }
 
 

@@ -107,6 +107,8 @@ class Run:
         With fields, if a requested output needs them.
     measured : Measured
         Of this result.
+    settings : mapping
+        What made the masks, as plain values: the settings and what was done after them.
     workers : Workers
     summary : mapping
         What ``fcp-run --json`` prints; empty until the other outputs are written.
@@ -120,6 +122,7 @@ class Run:
     volume: Volume
     result: Segmentation
     measured: Measured
+    settings: Mapping[str, Any]
     workers: Workers
     summary: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fcp_runtime.io.atomic import replacing
 from fcp_runtime.outputs.outlines import Layer, count_along, draw, fullest
 
 if TYPE_CHECKING:
-    import os
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -42,17 +39,3 @@ def render_preview(
     """
     at = [fullest(counts) for counts in count_along(labels)] if labels.ndim == 3 else None
     return draw(pixels, [Layer(labels)], anisotropy=anisotropy, intensity=intensity, at=at)
-
-
-def save_png(path: str | os.PathLike[str], rgb: NDArray[np.uint8]) -> None:
-    """Write a picture as PNG, whole or not at all.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
-    """
-    from imagecodecs import png_encode
-
-    with replacing(path) as temporary:
-        temporary.write_bytes(png_encode(rgb))

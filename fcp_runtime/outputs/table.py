@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fcp_runtime.errors import OutputError
 from fcp_runtime.io.atomic import replacing
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""With these a cell begins that a spreadsheet takes for a formula."""
+
+
 @dataclass(frozen=True)
 class Table:
     """Columns of equal length, in order.
@@ -26,7 +33,7 @@ class Table:
     Attributes
     ----------
     columns : mapping of str to ndarray, shape (N,)
-        Booleans, integers or floats.
+        Booleans, integers, floats or text.
 
     Raises
     ------
@@ -56,15 +63,21 @@ class Table:
         return tuple(self.columns)
 
 
-def write_table(path: str | os.PathLike[str], table: Table) -> None:
+def write_table(
+    path: str | os.PathLike[str], table: Table, *, settings: Mapping[str, Any] | None = None
+) -> None:
     """Write a table as ``.csv`` or ``.parquet``, whole or not at all.
 
     Parameters
     ----------
     path : path-like
         Its suffix decides the format. CSV: comma, point as decimal sign, floats to nine digits,
-        not-a-number as an empty cell, UTF-8. Parquet needs the extra ``lab``.
+        not-a-number as an empty cell, UTF-8; text that a spreadsheet would take for a formula gets an
+        apostrophe in front. Parquet needs the extra ``lab``.
     table : Table
+    settings : mapping or None
+        What made the masks. Parquet keeps it in its metadata, as JSON of the name ``settings``; CSV has
+        no place that every reader skips, so there it is left out.
 
     Raises
     ------
@@ -75,7 +88,7 @@ def write_table(path: str | os.PathLike[str], table: Table) -> None:
     """
     check_table_path(path)
     if Path(path).suffix.lower() == ".parquet":
-        _write_parquet(path, table)
+        _write_parquet(path, table, settings)
     else:
         with (
             replacing(path) as temporary,
@@ -103,11 +116,55 @@ def write_csv(file: Any, table: Table) -> None:
 def _cells(column: NDArray[Any]) -> Iterable[str]:
     if column.dtype.kind == "f":
         return ["" if math.isnan(value) else f"{value:.9g}" for value in column.tolist()]
+    if column.dtype.kind == "U":
+        return map(harmless, column.tolist())
     return map(str, column.tolist())
 
 
-def _write_parquet(path: str | os.PathLike[str], table: Table) -> None:
+def harmless(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula.
+
+    Examples
+    --------
+    >>> harmless("=1+1"), harmless("a.tif")
+    ("'=1+1", 'a.tif')
+    """
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def join_tables(tables: Mapping[str, Table]) -> Table:
+    """Return the rows of several images as one table, with the image's name in front.
+
+    Parameters
+    ----------
+    tables : mapping of str to Table
+        By name of the image.
+
+    Returns
+    -------
+    Table
+        Column ``image``, then every column that any table has; where an image lacks it, not-a-number.
+    """
+    lengths = [len(table) for table in tables.values()]
+    columns: dict[str, NDArray[Any]] = {
+        "image": np.repeat(np.array(list(tables), np.str_), lengths)
+    }
+    for name in dict.fromkeys(name for table in tables.values() for name in table.names):
+        parts = [
+            table[name] if name in table else np.full(len(table), np.nan)
+            for table in tables.values()
+        ]
+        columns[name] = np.concatenate(parts)
+    return Table(columns)
+
+
+def _write_parquet(
+    path: str | os.PathLike[str], table: Table, settings: Mapping[str, Any] | None
+) -> None:
     arrow = load_extra("pyarrow", f"{path}: Parquet")
     parquet = load_extra("pyarrow.parquet", f"{path}: Parquet")
+    content = arrow.table(dict(table.columns))
+    if settings is not None:
+        content = content.replace_schema_metadata({"settings": json.dumps(settings)})
     with replacing(path) as temporary:
-        parquet.write_table(arrow.table(dict(table.columns)), temporary)
+        parquet.write_table(content, temporary)

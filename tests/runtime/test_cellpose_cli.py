@@ -18,10 +18,10 @@ from click.testing import CliRunner
 from fcp_runtime import FcpError, Segmenter
 from fcp_runtime.cellpose_cli.axes import AxisChoice, axes_as_cellpose
 from fcp_runtime.cellpose_cli.command import main
-from fcp_runtime.cellpose_cli.edges import without_edge_objects
 from fcp_runtime.cellpose_cli.models import choose_model
 from fcp_runtime.cellpose_cli.options import BY_NAME
 from fcp_runtime.evaluate.metrics import match
+from fcp_runtime.masks.border import without_border_objects
 from fcp_runtime.phantom import nuclei_image, organoid
 
 DIAMETER = 20
@@ -425,9 +425,9 @@ def test_objects_at_the_border_go_in_all_axes():
     masks[2, 0, 3] = 2
     masks[2, 3:5, 3:5] = 3
     masks[3, 5, 7] = 4
-    left = without_edge_objects(masks)
+    left = without_border_objects(masks, "xyz")
     np.testing.assert_array_equal(left, (masks == 3).astype(np.uint16))
-    assert without_edge_objects(masks[2]).max() == 1
+    assert without_border_objects(masks[2], "xyz").max() == 1
 
 
 def test_no_option_is_listed_twice():

@@ -10,7 +10,8 @@ import pytest
 
 from fcp_runtime.errors import OutputError
 from fcp_runtime.outputs.outlines import GAP, Layer, draw, label_colours
-from fcp_runtime.outputs.preview import render_preview, save_png
+from fcp_runtime.outputs.png import save_png
+from fcp_runtime.outputs.preview import render_preview
 
 
 def inner_edge(labels):

@@ -13,6 +13,7 @@ from fcp_runtime.outputs.interchange.contours import object_polygons
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def write_geojson(
-    path: str | os.PathLike[str], masks: NDArray[Any], *, table: Table | None = None
+    path: str | os.PathLike[str],
+    masks: NDArray[Any],
+    *,
+    table: Table | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the objects of an image as detections for QuPath (0.4 or later).
 
@@ -36,6 +41,9 @@ def write_geojson(
     masks : ndarray of integers, shape (Y, X)
     table : Table or None
         Measurements of the same masks, shown by QuPath as those of its own.
+    settings : mapping or None
+        What made the masks, kept as the member ``settings``; readers skip members that they do not know
+        (RFC 7946, 6.1).
 
     Raises
     ------
@@ -64,7 +72,10 @@ def write_geojson(
         }
         for row, (label, polygons) in enumerate(objects.items())
     ]
-    document = {"type": "FeatureCollection", "features": features}
+    document: dict[str, Any] = {"type": "FeatureCollection"}
+    if settings is not None:
+        document["settings"] = dict(settings)
+    document["features"] = features
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
 

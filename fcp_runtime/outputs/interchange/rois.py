@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from fcp_runtime.outputs.interchange.contours import object_polygons
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -27,7 +29,11 @@ LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
 def write_rois(
-    path: str | os.PathLike[str], masks: NDArray[Any], *, workers: Workers | None = None
+    path: str | os.PathLike[str],
+    masks: NDArray[Any],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    workers: Workers | None = None,
 ) -> None:
     """Write objects as a zip of ImageJ regions; needs the extra ``lab``.
 
@@ -41,6 +47,8 @@ def write_rois(
         A name that ends in ``.zip``.
     masks : ndarray of integers, shape (Z, Y, X) or (Y, X)
         Regions are called by their labels: ``00012``, in a stack ``00012_z0003``, planes from 1.
+    settings : mapping or None
+        What made the masks: a property ``settings`` of each region (Fiji: Image > Properties).
     workers : Workers or None
 
     Raises
@@ -51,6 +59,7 @@ def write_rois(
         If the file cannot be written.
     """
     roifile = load_extra("roifile", f"{path}: an ImageJ ROI zip")
+    properties = "" if settings is None else f"settings: {json.dumps(settings)}\n"
     planes = masks.reshape(-1, *masks.shape[-2:])
 
     def regions(plane: int) -> list[tuple[int, str, bytes]]:
@@ -58,7 +67,7 @@ def write_rois(
         for label, polygons in object_polygons(planes[plane]).items():
             name = f"{label:05d}" + (f"_z{plane + 1:04d}" if masks.ndim == 3 else "")
             position = plane + 1 if masks.ndim == 3 else 0
-            made.append((label, name, _region(roifile, polygons, name, position)))
+            made.append((label, name, _region(roifile, polygons, name, position, properties)))
         return made
 
     done = (workers or Workers()).map(regions, range(len(planes)))
@@ -72,13 +81,16 @@ def write_rois(
             archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
 
 
-def _region(roifile: Any, polygons: list[Polygon], name: str, position: int) -> bytes:
+def _region(
+    roifile: Any, polygons: list[Polygon], name: str, position: int, properties: str
+) -> bytes:
     """Return one region in ImageJ's format."""
     corners = np.concatenate([polygon.shell for polygon in polygons])
     (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
     common = {
         "name": name,
         "position": position,
+        "props": properties,
         "left": left,
         "top": top,
         "right": right,
