@@ -12,7 +12,8 @@ import click
 import numpy as np
 
 from fcp_runtime import Segmenter, read_volume
-from fcp_runtime.outputs.preview import render_preview, save_png
+from fcp_runtime.outputs.png import save_png
+from fcp_runtime.outputs.preview import render_preview
 from fcp_runtime.phantom import demo
 
 if TYPE_CHECKING:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from fcp_runtime.io.atomic import replacing
+from fcp_runtime.outputs.table import as_written, harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from fcp_runtime.cli.jobs import Job
+    from fcp_runtime.outputs.table import Table
 
 COLUMNS = ("input", "status", "objects", "diameter", "anisotropy", "seconds", "error")
 FIGURES = ("objects", "diameter", "anisotropy", "seconds")
@@ -96,7 +98,34 @@ def write_summary(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(
+            {name: harmless(str(value)) for name, value in row.items()} for row in rows
+        )
+
+
+def write_joined(paths: Sequence[Path], tables: Mapping[Path, Table]) -> None:
+    """Write the measurements of all inputs as one table, with a column ``image`` in front.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files to write, in the formats of their names.
+    tables : mapping of Path to Table
+        By image. Images are called by their file names, or by their paths where names repeat.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    if not paths:
+        return
+    from fcp_runtime.outputs.table import join_tables, write_table
+
+    unique = len({image.name for image in tables}) == len(tables)
+    named = {image.name if unique else str(image): table for image, table in tables.items()}
+    for path in paths:
+        write_table(path, join_tables(named))
 
 
 def _rows(path: Path) -> dict[str, dict[str, str]]:
@@ -107,7 +136,8 @@ def _rows(path: Path) -> dict[str, dict[str, str]]:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             return {}
-        return {row["input"]: {name: row[name] or "" for name in COLUMNS} for row in reader}
+        rows = [{name: as_written(row[name] or "") for name in COLUMNS} for row in reader]
+    return {row["input"]: row for row in rows}
 
 
 def write_index_page(path: Path, jobs: Sequence[Job], rows: Sequence[dict[str, Any]]) -> None:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.cli.common import tqdm_progress
+from fcp_runtime.errors import OutputError
 from fcp_runtime.film import resolve_film
 from fcp_runtime.io.film import StoredFilm, open_film
 from fcp_runtime.io.tiff.write_film import LabelFilm, label_film
 from fcp_runtime.machine.system import peak_memory
+from fcp_runtime.masks.border import without_border_objects
 from fcp_runtime.outputs.bundle import check_film
 from fcp_runtime.outputs.output import Measured
 from fcp_runtime.outputs.table import Table, write_table
@@ -92,6 +94,8 @@ def process_film(job: Job, task: Task) -> dict[str, Any]:
         done.spend("film", began)
         first = _segment(film, 0, task, options, done)
         settings = first.settings.as_dict()
+        if task.exclude_border is not None:
+            settings["exclude_border"] = task.exclude_border
         how = Linking(task.film.reach, anisotropy=first.settings.anisotropy or 1.0)
         if task.film.track or not job.targets.keys().isdisjoint(("tracks", "ctc")):
             done.tracker = Tracker(how)
@@ -114,12 +118,15 @@ def process_film(job: Job, task: Task) -> dict[str, Any]:
                 _keep(film, number, result, (job, task), (labels, folders), done)
                 progress("frames", number + 1, film.frames)
             _write_tracks(job, folders, done)
+        _write_table(job, task, done)
     return _summary(job, task, film, first, settings, done)
 
 
 def check_targets_of_film(job: Job) -> None:
     """Refuse outputs that a film does not have, before the run."""
     check_film(job.targets, str(job.image))
+    if job.mask.suffix.lower() not in {".tif", ".tiff"}:
+        raise OutputError(f"{job.mask}: the masks of a film are written as .tif or .ome.tif")
     for path in job.targets.get("ctc", ()):
         check_ctc_folder(path)
 
@@ -133,6 +140,8 @@ def _segment(
     result = task.segmenter.segment(frame, **options)
     for stage, seconds in result.timings.items():
         done.seconds[stage] = done.seconds.get(stage, 0.0) + seconds
+    if task.exclude_border is not None:
+        return replace(result, masks=without_border_objects(result.masks, task.exclude_border))
     return result
 
 
@@ -156,7 +165,7 @@ def _keep(
     for folder in folders:
         write_ctc_mask(ctc_mask(folder, number, film.frames), masks)
     began = done.spend("write", began)
-    if job.targets.get("table"):
+    if job.targets.get("table") or task.collect is not None:
         measured = Measured(
             film.frame(number),
             replace(result, masks=masks),
@@ -178,12 +187,20 @@ def _write_tracks(job: Job, folders: list[Path], done: Progressed) -> None:
             write_ctc_tracks(folder, done.tracker.tracks)
         for path in job.targets.get("tracks", ()):
             write_tracks(path, done.tracker.tracks)
+    done.spend("write", began)
+
+
+def _write_table(job: Job, task: Task, done: Progressed) -> None:
+    """Write the measurements of all frames, or hand them on to the table of all inputs."""
+    if not done.tables:
+        return
+    began = time.perf_counter()
+    names = done.tables[0].names
+    table = Table({name: np.concatenate([part[name] for part in done.tables]) for name in names})
     for path in job.targets.get("table", ()):
-        names = done.tables[0].names
-        write_table(
-            path,
-            Table({name: np.concatenate([part[name] for part in done.tables]) for name in names}),
-        )
+        write_table(path, table)
+    if task.collect is not None:
+        task.collect(job, table)
     done.spend("write", began)
 
 

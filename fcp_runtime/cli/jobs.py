@@ -14,6 +14,7 @@ from fcp_runtime.errors import FcpError, InputError, OutputError, SettingsError
 from fcp_runtime.io.formats import SUFFIXES, image_suffix
 from fcp_runtime.outputs.bundle import check_targets, written_files
 from fcp_runtime.outputs.kinds import BY_KIND
+from fcp_runtime.outputs.label_files import label_format
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,7 @@ def plan_jobs(
     output: Path | None,
     targets: Targets,
     *,
-    summary: Path | None = None,
+    shared: Sequence[Path] = (),
     skip_existing: bool = False,
 ) -> list[Job]:
     """Pair every image with its outputs.
@@ -73,8 +74,8 @@ def plan_jobs(
     targets : Targets
         Files or folders of each other output, by kind. A name with ``{name}`` in it stands for one
         file per image, as a folder does.
-    summary : Path or None
-        Table of the whole run.
+    shared : sequence of Path
+        Files of the whole run.
     skip_existing : bool
         Jobs whose files all exist write nothing.
 
@@ -129,9 +130,41 @@ def plan_jobs(
         or os.path.realpath(job.image) not in ours
         or not holds_settings(job.image)
     ]
-    shared = [*index_pages(jobs), *([] if summary is None else [summary])]
-    check_jobs(jobs, shared, skip_existing=skip_existing)
+    check_jobs(jobs, [*index_pages(jobs), *shared], skip_existing=skip_existing)
     return jobs
+
+
+def split_joined(
+    inputs: Sequence[Path], targets: Targets, *, skip_existing: bool
+) -> tuple[Targets, tuple[Path, ...]]:
+    """Set the tables apart that are one file for several inputs.
+
+    Returns
+    -------
+    targets : Targets
+        Without them.
+    joined : tuple of Path
+
+    Raises
+    ------
+    OutputError
+        If a table has an unknown suffix, or inputs that are skipped would be missing in it.
+    MissingExtraError
+        If a format needs a library that is missing.
+    """
+    if sum(len(expand(path)) for path in inputs) < 2 and not any(map(Path.is_dir, inputs)):
+        return targets, ()
+    tables = targets.get("table", ())
+    joined = tuple(path for path in tables if "{name}" not in path.name and not path.is_dir())
+    check_targets({"table": joined})
+    if joined and skip_existing:
+        raise OutputError(
+            f"{joined[0]}: inputs that --skip-existing leaves out would be missing in one table for "
+            "all; name a folder, for a table of each input"
+        )
+    others = {kind: paths for kind, paths in targets.items() if kind != "table"}
+    apart = tuple(path for path in tables if path not in joined)
+    return others | ({"table": apart} if apart else {}), joined
 
 
 def expand(path: Path) -> list[Path]:
@@ -208,6 +241,7 @@ def check_jobs(jobs: Sequence[Job], shared: Sequence[Path], *, skip_existing: bo
     inputs = {os.path.realpath(job.image) for job in jobs if job.image.exists()}
     taken: set[str] = set()
     for job in jobs:
+        label_format(job.mask)
         check_targets(job.targets)
     skipped = {file for job in jobs if skip_existing and job.done for file in job.files}
     for file in [*(file for job in jobs for file in job.files), *shared]:

@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.cli.common import noted, tqdm_progress
+from fcp_runtime.masks.border import without_border_objects
 from fcp_runtime.outputs.bundle import check_axes, needed, write_last_outputs, write_outputs
+from fcp_runtime.outputs.label_files import check_label_file, write_label_file
 from fcp_runtime.outputs.output import Measured, Run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from fcp_runtime.cli.film import FilmChoice
     from fcp_runtime.cli.jobs import Job
     from fcp_runtime.io.image import Volume
     from fcp_runtime.machine.workers import Progress
+    from fcp_runtime.masks.border import Border
     from fcp_runtime.outputs.output import GraphChoice
+    from fcp_runtime.outputs.table import Table
     from fcp_runtime.segmenter import Segmenter
     from fcp_runtime.settings import Options
 
@@ -39,6 +45,10 @@ class Task:
     film : FilmChoice
     demo : bool
         Make the synthetic organoid in place of reading a file.
+    exclude_border : {"xy", "xyz"} or None
+        See `fcp_runtime.masks.border.without_border_objects`; None keeps all objects.
+    collect : callable or None
+        Takes the job and its measurements, where tables of all inputs are joined.
     """
 
     segmenter: Segmenter
@@ -48,6 +58,8 @@ class Task:
     graph: GraphChoice
     film: FilmChoice
     demo: bool
+    exclude_border: Border | None = None
+    collect: Callable[[Job, Table], None] | None = None
 
 
 def process(job: Job, task: Task) -> dict[str, Any]:
@@ -56,7 +68,6 @@ def process(job: Job, task: Task) -> dict[str, Any]:
         from fcp_runtime.cli.film import process_film
 
         return process_film(job, task)
-    from fcp_runtime.io.tiff import write_labels
     from fcp_runtime.machine.system import peak_memory
 
     progress = tqdm_progress()
@@ -65,31 +76,39 @@ def process(job: Job, task: Task) -> dict[str, Any]:
     with noted() as notes:
         volume = load(job, task, progress)
         check_axes(job.targets, volume)
+        check_label_file(job.mask, volume.pixels.ndim)
         read = time.perf_counter() - started
         held = [volume]
-        if not needed(job.targets, "pixels"):
+        measured_too = task.collect is not None
+        if not (measured_too or needed(job.targets, "pixels")):
             volume = without_pixels(volume)
         result = task.segmenter.segment(
             held.pop, progress=progress, keep_fields=needed(job.targets, "fields"), **task.options
         )
     settings = result.settings.as_dict()
+    if task.exclude_border is not None:
+        result = replace(result, masks=without_border_objects(result.masks, task.exclude_border))
+        settings["exclude_border"] = task.exclude_border
     diameter = result.settings.diameter  # None: no signal, and none stated
     started = time.perf_counter()
-    write_labels(
+    write_label_file(
         job.mask, result.masks, settings=settings, voxel_um=volume.voxel_um, workers=workers
     )
-    others = load_others(job, task) if needed(job.targets, "channels") else {}
+    others = load_others(job, task) if measured_too or needed(job.targets, "channels") else {}
     measured = Measured(volume, result, others, task.graph, workers)
     run = Run(
         job.image,
         volume,
         result,
         measured,
+        settings,
         workers,
         notes=tuple(notes),
         spacing_known=(task.options.get("anisotropy") or volume.anisotropy) is not None,
     )
     write_outputs(job.targets, run)
+    if task.collect is not None:
+        task.collect(job, measured.table)
     seconds = {"read": read, **result.timings, "write": time.perf_counter() - started}
     summary = {
         "input": str(job.image),

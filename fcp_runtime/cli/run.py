@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fcp_runtime.cli.batch import Outcome, tabulate, write_index_page, write_summary
+from fcp_runtime.cli.batch import (
+    Outcome,
+    tabulate,
+    write_index_page,
+    write_joined,
+    write_summary,
+)
 from fcp_runtime.cli.common import command_line, error_text, preparing, say_error
-from fcp_runtime.cli.jobs import expand, index_pages, plan_jobs
+from fcp_runtime.cli.jobs import expand, index_pages, plan_jobs, split_joined
 from fcp_runtime.cli.options import (
     BATCH,
     FILES,
@@ -27,6 +33,7 @@ from fcp_runtime.cli.options import (
 from fcp_runtime.cli.options import OUTPUTS as OUTPUT_GROUP
 from fcp_runtime.errors import SettingsError
 from fcp_runtime.io.axes import named_axes
+from fcp_runtime.masks.border import BORDERS
 from fcp_runtime.outputs.kinds import OUTPUTS
 from fcp_runtime.outputs.output import GraphChoice
 from fcp_runtime.settings import DEFAULTS, Options, Settings
@@ -36,6 +43,7 @@ if TYPE_CHECKING:
 
     from fcp_runtime.cli.jobs import Job
     from fcp_runtime.cli.process import Task
+    from fcp_runtime.outputs.table import Table
 
 NAME = "fcp-run"
 
@@ -86,8 +94,9 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
     common=True,
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Label TIFF. For several inputs or a folder this and every other PATH is an existing "
-    "folder (for NAME_masks.tif ...), or a file with {name} in its name.",
+    help="Labels: .tif, .ome.tif, .png (16 bits, images only) or .npy. For several inputs or a "
+    "folder this and every other PATH is an existing folder (for NAME_masks.tif ...), or a file "
+    "with {name} in its name; --table may name one file for all.",
 )
 @setting_options
 @option(
@@ -159,6 +168,16 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
     default=6,
     show_default=True,
     help="Neighbours of each cell, for nearest.",
+)
+@option(
+    "--exclude-border",
+    group=FILES,
+    common=True,
+    type=click.Choice(BORDERS),
+    is_flag=False,
+    flag_value="xy",
+    help="Remove nuclei that the image's sides cut; xyz: in stacks also those that the first or "
+    "last plane cuts.",
 )
 @option(
     "--skip-existing",
@@ -240,7 +259,9 @@ def main(
         forecast_inputs(inputs, settings, demo=demo, as_json=as_json, **options)
         return
     with preparing():
-        jobs = plan_jobs(inputs, output, targets, summary=summary, skip_existing=skip_existing)
+        apart, joined = split_joined(inputs, targets, skip_existing=skip_existing)
+        shared = [*joined, *([] if summary is None else [summary])]
+        jobs = plan_jobs(inputs, output, apart, shared=shared, skip_existing=skip_existing)
         from fcp_runtime.cli.film import FilmChoice
         from fcp_runtime.cli.process import Task
         from fcp_runtime.segmenter import Segmenter
@@ -251,7 +272,9 @@ def main(
     )
     chosen = chosen_options(settings)
     film = FilmChoice(*(options.pop(name) for name in ("track", "track_reach", "levels_per_frame")))
-    task = Task(segmenter, chosen, graph=graph, film=film, demo=demo, **options)
+    tables: dict[Path, Table] = {}
+    collect = (lambda job, table: tables.update({job.image: table})) if joined else None
+    task = Task(segmenter, chosen, graph=graph, film=film, demo=demo, collect=collect, **options)
     outcomes: list[Outcome] = []
     try:
         for job in jobs:
@@ -261,6 +284,7 @@ def main(
         rows = tabulate(jobs, outcomes, summary)
         if summary is not None:
             write_summary(summary, rows)
+        write_joined(joined, tables)
         for page in index_pages(jobs):
             write_index_page(page, jobs, rows)
     failed = sum(outcome.status == "failed" for outcome in outcomes)

@@ -132,6 +132,11 @@ def harmless(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
+def as_written(cell: str) -> str:
+    """Return the text that `harmless` made a cell of."""
+    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(FORMULA) else cell
+
+
 def join_tables(tables: Mapping[str, Table]) -> Table:
     """Return the rows of several images as one table, with the image's name in front.
 

@@ -191,6 +191,8 @@ def test_intensities_are_those_of_plain_numpy(masks, dtype):
         assert table["mean_red"][row] == pytest.approx(values.mean())
         assert table["median_red"][row] == np.median(values)
         assert table["max_red"][row] == values.max()
+        assert table["min_red"][row] == values.min()
+        assert table["std_red"][row] == pytest.approx(values.std(), abs=1e-9)
         assert table["integrated_red"][row] == values.sum()
         assert table["integrated_blue"][row] == (pixels * 2)[masks == label].sum(dtype=float)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 
 import numpy as np
@@ -11,7 +12,14 @@ from pyarrow import parquet
 
 from fcp_runtime.errors import MissingExtraError, OutputError
 from fcp_runtime.outputs.measurements import region_properties
-from fcp_runtime.outputs.table import Table, check_table_path, write_table
+from fcp_runtime.outputs.table import (
+    Table,
+    as_written,
+    check_table_path,
+    harmless,
+    join_tables,
+    write_table,
+)
 from fcp_runtime.phantom import nuclei_image
 
 
@@ -55,6 +63,44 @@ def test_parquet_gives_back_columns_and_types(tmp_path, table):
         column = read[name].to_numpy()
         assert column.dtype == table[name].dtype
         assert np.array_equal(column, table[name])
+
+
+def test_parquet_keeps_the_settings(tmp_path, table):
+    write_table(tmp_path / "t.parquet", table, settings={"diameter": 20.5})
+    metadata = parquet.read_schema(tmp_path / "t.parquet").metadata
+    assert json.loads(metadata[b"settings"]) == {"diameter": 20.5}
+    write_table(tmp_path / "t.csv", table, settings={"diameter": 20.5})
+    first = (tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith("label,")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+x", "-x", "@x", "\t=x", "'=x", "'", "", "a=b"])
+def test_text_is_no_formula_and_can_be_had_back(text):
+    assert not harmless(text).startswith(("=", "+", "-", "@", "\t"))
+    if not text.startswith("'"):
+        assert as_written(harmless(text)) == text
+
+
+def test_numbers_below_zero_stay_numbers(tmp_path):
+    write_table(tmp_path / "t.csv", Table({"a": np.array([-1.5]), "b": np.array(["-x"])}))
+    assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "a,b\n-1.5,'-x\n"
+
+
+def test_tables_of_images_are_joined_by_column(tmp_path):
+    one = Table({"label": np.array([1, 2]), "z": np.array([0.5, 1.5])})
+    two = Table({"label": np.array([1]), "y": np.array([3])})
+    joined = join_tables({"a.tif": one, "b.tif": two})
+    write_table(tmp_path / "t.csv", joined)
+    assert (tmp_path / "t.csv").read_text(encoding="utf-8").splitlines() == [
+        "image,label,z,y",
+        "a.tif,1,0.5,",
+        "a.tif,2,1.5,",
+        "b.tif,1,,3",
+    ]
+    write_table(tmp_path / "t.parquet", joined)
+    assert parquet.read_table(tmp_path / "t.parquet")["image"].to_pylist() == ["a.tif"] * 2 + [
+        "b.tif"
+    ]
 
 
 def test_another_suffix_is_refused_before_anything_is_written(tmp_path, table):

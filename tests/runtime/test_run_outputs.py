@@ -6,10 +6,15 @@ import csv
 import json
 
 import imagecodecs
+import networkx as nx
 import numpy as np
 import pytest
+import roifile
 import tifffile
 from click.testing import CliRunner
+from PIL import Image
+from pyarrow import parquet
+from skimage.segmentation import clear_border, relabel_sequential
 
 from fcp_runtime.cli.run import main
 from fcp_runtime.outputs.graph import METHODS
@@ -89,16 +94,14 @@ def test_the_table_has_a_row_per_object_in_micrometres(everything):
 
 
 def test_the_graph_has_the_nodes_of_the_table(everything):
-    networkx = pytest.importorskip("networkx")
     folder, summary = everything
-    graph = networkx.read_graphml(folder / "cells.graphml", node_type=int)
+    graph = nx.read_graphml(folder / "cells.graphml", node_type=int)
     assert sorted(graph.nodes) == list(range(1, summary["objects"] + 1))
     assert graph.graph["unit"] == "um"
     assert imagecodecs.png_decode((folder / "graph.png").read_bytes()).ndim == 3
 
 
 def test_regions_cover_the_masks(everything):
-    roifile = pytest.importorskip("roifile")
     folder, _ = everything
     labels = tifffile.imread(folder / "mask.tif")
     regions = roifile.ImagejRoi.fromfile(folder / "rois.zip")
@@ -119,8 +122,6 @@ def test_flows_and_the_cellpose_file_show_the_fields(everything, stack):
 
 
 def test_one_image_gives_polygons_outlines_and_other_formats(tmp_path, picture):
-    pytest.importorskip("pyarrow")
-    from pyarrow import parquet
 
     done = run(
         *(picture, "-o", tmp_path / "mask.tif", "--diameter", 20, "--json"),
@@ -209,9 +210,70 @@ def test_several_images_give_names_from_theirs(tmp_path, picture):
     assert {path.name for path in inputs.glob("*.npy")} == {"a_seg.npy", "b_seg.npy"}
 
 
+def test_one_table_for_all_inputs_names_each_image(tmp_path, picture):
+    inputs, results = tmp_path / "in", tmp_path / "out"
+    inputs.mkdir()
+    results.mkdir()
+    pixels = tifffile.imread(picture)
+    tifffile.imwrite(inputs / "a.tif", pixels)
+    tifffile.imwrite(inputs / "=b.tif", pixels[:, :64])
+    (inputs / "c.tif").write_bytes(b"no image")
+    done = run(inputs, "-o", results, "--diameter", 20, "--table", tmp_path / "all.csv")
+    assert done.exit_code == 1, done.output
+    rows = read_csv(tmp_path / "all.csv")
+    for name, shown in (("a", "a.tif"), ("=b", "'=b.tif")):
+        count = tifffile.imread(results / f"{name}_masks.tif").max()
+        assert count == sum(row["image"] == shown for row in rows) > 0
+    again = run(
+        *(inputs, "-o", results, "--table", tmp_path / "all.csv", "--skip-existing"),
+    )
+    assert again.exit_code == 2
+    assert "--skip-existing" in again.stderr
+
+
+@pytest.mark.parametrize("name", ["mask.png", "mask.npy", "mask.tif"])
+def test_nuclei_that_the_border_cuts_are_left_out_on_request(tmp_path, picture, name):
+    everything, inner, table = tmp_path / "all.npy", tmp_path / name, tmp_path / "t.parquet"
+    assert run(picture, "-o", everything, "--diameter", 20).exit_code == 0
+    done = run(
+        *(picture, "-o", inner, "--diameter", 20, "--json"),
+        *("--table", table, "--exclude-border"),
+    )
+    assert done.exit_code == 0, done.output
+    read = {".png": imagecodecs.imread, ".npy": np.load, ".tif": tifffile.imread}[inner.suffix]
+    expected = relabel_sequential(clear_border(np.load(everything)))[0]
+    assert np.array_equal(read(inner), expected)
+    summary = json.loads(done.stdout)
+    assert summary["objects"] == expected.max() < np.load(everything).max()
+    assert summary["settings"]["exclude_border"] == "xy"
+    metadata = parquet.read_schema(table).metadata
+    assert json.loads(metadata[b"settings"]) == summary["settings"]
+
+
+def test_settings_are_in_every_output_that_has_a_place_for_them(everything, picture, tmp_path):
+    folder, summary = everything
+    settings = summary["settings"]
+    graph = nx.read_graphml(folder / "cells.graphml", node_type=int)
+    assert json.loads(graph.graph["settings"]) == settings
+    region = roifile.ImagejRoi.fromfile(folder / "rois.zip")[0]
+    assert json.loads(region.props.removeprefix("settings: ")) == settings
+    for name in ("graph.png", "preview.png"):
+        with Image.open(folder / name) as shown:
+            assert json.loads(shown.text["Settings"]) == settings
+    done = run(
+        *(picture, "-o", tmp_path / "m.png", "--diameter", 20, "--json"),
+        *("--geojson", tmp_path / "a.geojson", "--graph", tmp_path / "a.npz"),
+    )
+    settings = json.loads(done.stdout)["settings"]
+    assert json.loads((tmp_path / "a.geojson").read_text("utf-8"))["settings"] == settings
+    assert json.loads(np.load(tmp_path / "a.npz")["settings"].item()) == settings
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["-o", "mask.jpg"], ".jpg cannot hold labels"),
+        (["-o", "mask"], "no suffix"),
         (["--table", "cells.xlsx"], "cells.xlsx"),
         (["--table", "none/cells.csv"], "none"),
         (["--summary", "mask.tif"], "two results"),
