@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from fcp_runtime.io.atomic import replacing
-from fcp_runtime.outputs.table import as_written, harmless
+from fcp_runtime.outputs.cells import as_written, harmless
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

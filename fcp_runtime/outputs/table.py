@@ -13,6 +13,7 @@ import numpy as np
 
 from fcp_runtime.errors import OutputError
 from fcp_runtime.io.atomic import replacing
+from fcp_runtime.outputs.cells import harmless
 from fcp_runtime.outputs.extras import load_extra
 
 if TYPE_CHECKING:
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
-
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""With these a cell begins that a spreadsheet takes for a formula."""
 
 
 @dataclass(frozen=True)
@@ -119,22 +116,6 @@ def _cells(column: NDArray[Any]) -> Iterable[str]:
     if column.dtype.kind == "U":
         return map(harmless, column.tolist())
     return map(str, column.tolist())
-
-
-def harmless(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula.
-
-    Examples
-    --------
-    >>> harmless("=1+1"), harmless("a.tif")
-    ("'=1+1", 'a.tif')
-    """
-    return f"'{text}" if text.startswith(FORMULA) else text
-
-
-def as_written(cell: str) -> str:
-    """Return the text that `harmless` made a cell of."""
-    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(FORMULA) else cell
 
 
 def join_tables(tables: Mapping[str, Table]) -> Table:

@@ -11,15 +11,9 @@ import pytest
 from pyarrow import parquet
 
 from fcp_runtime.errors import MissingExtraError, OutputError
+from fcp_runtime.outputs.cells import as_written, harmless
 from fcp_runtime.outputs.measurements import region_properties
-from fcp_runtime.outputs.table import (
-    Table,
-    as_written,
-    check_table_path,
-    harmless,
-    join_tables,
-    write_table,
-)
+from fcp_runtime.outputs.table import Table, check_table_path, join_tables, write_table
 from fcp_runtime.phantom import nuclei_image
 
 
