@@ -6,10 +6,11 @@ that could be wrong, the error names the option that settles it.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fcp_runtime.errors import InputError, SettingsError
+from fcp_runtime.errors import FcpWarning, InputError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,9 @@ NAMED = "TCZYXS"
 
 FEW = 4
 """So many pages without metadata could be channels as well as planes."""
+
+MANY = 16
+"""More pages than this are no channels, unless the user says so."""
 
 
 @dataclass(frozen=True)
@@ -209,14 +213,24 @@ def _resolve(
             f"for example --axes {example}"
         )
     size = sizes[letters.index(unknown[0])]
-    if size > FEW or labels or "C" in letters or "S" in letters:
-        return letters.replace(unknown[0], "Z")
-    if channel is not None:
-        return letters.replace(unknown[0], "C")
+    planes, channels = (letters.replace(unknown[0], axis) for axis in "ZC")
+    if labels or "C" in letters or "S" in letters:
+        return planes
+    if channel is not None and size <= MANY:
+        if size > FEW:
+            warnings.warn(
+                f"{name}: its {size} pages are taken as channels, for one is chosen; if they are "
+                f"planes, leave --channel out or say --axes {planes}",
+                FcpWarning,
+                stacklevel=4,
+            )
+        return channels
+    if size > FEW and channel is None:
+        return planes
     raise InputError(
         f"{name}: does not say whether its {size} pages are planes or channels; "
-        f"--axes {letters.replace(unknown[0], 'Z')} makes them planes, "
-        f"--channel 0 to {size - 1} chooses one channel"
+        f"--axes {planes} makes them planes, --axes {channels} with --channel 0 to {size - 1} "
+        "chooses one channel"
     )
 
 

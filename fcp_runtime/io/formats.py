@@ -55,7 +55,7 @@ FORMATS = (
     Format(
         "TIFF",
         (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".lsm", ".stk", ".flex"),
-        "fcp_runtime.io.tiff.file:tiff_image",
+        "fcp_runtime.io.tiff.opening:tiff_image",
         (b"II", b"MM"),
     ),
 )

@@ -126,7 +126,7 @@ def _converted(source: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.itemsize == 8:
         fits = source.min() >= -(2**31) and source.max() < 2**31
         dtype = np.dtype(np.int32 if fits else np.float32)
-    with np.errstate(over="ignore"):  # what becomes infinite here is reported as such
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite here is reported
         return source.astype(dtype, copy=False)
 
 

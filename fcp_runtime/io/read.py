@@ -212,7 +212,7 @@ def read_labels(path: str | os.PathLike[str]) -> NDArray[Any]:
         As ``read_volume``, and if a pixel is negative, fractional or above 2**32 - 1.
     """
     name = os.fspath(path)
-    with stored_image(Path(path), name) as stored:
+    with stored_image(Path(path), name, Request(as_stored=True)) as stored:
         layout = wanted_layout(stored, axes=None, channel=None, labels=True)
         pixels = read_pixels(stored, layout, stored.dtype, Workers(), silent)
     check_finite(pixels, name)
@@ -301,5 +301,7 @@ def _copy_planes(
                     "(blue)"
                 )
             plane = plane[layout.channel]
-        with np.errstate(over="ignore"):  # from_array reports what becomes infinite
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # from_array reports what becomes infinite
             target[...] = plane

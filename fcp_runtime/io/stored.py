@@ -31,11 +31,14 @@ class Request:
         What the user says the axes are. Metadata that contradict the pages are left aside then.
     allow_sparse : bool
         Strips and tiles that were never written are zeros, not damage.
+    as_stored : bool
+        Numbers mean themselves, as in labels: no palette, no "white is zero".
     """
 
     series: int | None = None
     axes: str | None = None
     allow_sparse: bool = False
+    as_stored: bool = False
 
 
 class StoredImage(Protocol):

@@ -87,7 +87,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
         (b"MM", "damaged"),
         (b"II*\x00", "damaged"),
         (b"II*\x00\x00\x00\x00\x00", "holds no image"),
-        (b"II*\x00\xff\xff\xff\xff", "holds no image"),
+        (b"II*\x00\xff\xff\xff\xff", "is cut short"),
         (b"II+\x00\x08\x00\x00\x00", "damaged"),
     ],
 )

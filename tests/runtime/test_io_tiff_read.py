@@ -343,6 +343,7 @@ def test_progress_is_reported_plane_by_plane(tmp_path):
 )
 def test_reading_takes_the_memory_of_the_array_and_a_few_planes(tmp_path, options):
     shape = (48, 2, 512, 1024) if "metadata" in options else (48, 512, 1024)
+    channel = "0" if "metadata" in options else ""
     path = write(tmp_path / "a.tif", np.ones(shape, np.uint16), **options)
     code = (
         "import sys\n"
@@ -350,11 +351,11 @@ def test_reading_takes_the_memory_of_the_array_and_a_few_planes(tmp_path, option
         "from fcp_runtime.machine.system import peak_memory\n"
         "from fcp_runtime.machine.workers import Workers\n"
         "before = peak_memory()\n"
-        "read_volume(sys.argv[1], channel=0, workers=Workers(2))\n"
+        "read_volume(sys.argv[1], channel=sys.argv[2] or None, workers=Workers(2))\n"
         "print(peak_memory() - before)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, path, channel], capture_output=True, text=True, check=True
     )
     array = 48 * 512 * 1024 * 2
     assert array < int(done.stdout) < array + (24 << 20)

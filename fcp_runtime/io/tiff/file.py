@@ -1,42 +1,36 @@
-"""Open a TIFF, and hand on the planes of its first image as they are stored."""
+"""The planes of an image in an open TIFF, as they are stored."""
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
-import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tifffile
 
-from fcp_runtime.errors import FcpWarning, InputError
-from fcp_runtime.io.axes import squeeze
-from fcp_runtime.io.checks import AGAIN, cut_short, damaged, one_line
-from fcp_runtime.io.tiff.pages import check_pages
-from fcp_runtime.io.tiff.voxels import channel_names, frame_interval, voxel_size
+from fcp_runtime.errors import InputError
+from fcp_runtime.io.checks import AGAIN, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
+    import tifffile
     from numpy.typing import NDArray
 
-    from fcp_runtime.io.stored import Request
-    from fcp_runtime.io.tiff.voxels import Voxel
+    from fcp_runtime.io.tiff.shown import Shown
+    from fcp_runtime.io.tiff.voxels import Facts
 
 
 @dataclass(frozen=True)
 class TiffImage:
-    """The first image of an open TIFF; its planes can be read from several threads.
+    """An image of an open TIFF; its planes can be read from several threads.
 
     Attributes
     ----------
-    tif, series
-        tifffile's file and its first series of pages.
+    series : TiffPageSeries
+        Its pages as tifffile describes them.
     axes : str
         A letter for each axis, those of length 1 included.
     shape : tuple of int
@@ -47,24 +41,32 @@ class TiffImage:
         Where the pixels begin, if all are stored in a row and uncompressed.
     pages : list
         Otherwise a page for each plane.
+    facts : Facts
+        What its metadata state.
+    shown : Shown
+        How stored numbers become grey levels.
+    settings_text : str
+        Metadata in which results of ours name their settings.
     name : str
         The file, for messages.
     """
 
-    tif: tifffile.TiffFile
     series: tifffile.TiffPageSeries
     axes: str
     shape: tuple[int, ...]
     tail: tuple[int, ...]
     offset: int | None
     pages: list[Any]
+    facts: Facts
+    shown: Shown
+    settings_text: str
     name: str
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the decoded pixels, in native byte order."""
-        return self._file_dtype.newbyteorder("=")
+        """Type of the pixels as they are shown, in native byte order."""
+        return self.shown.dtype(self._file_dtype.newbyteorder("="))
 
     @property
     def _file_dtype(self) -> np.dtype[Any]:
@@ -75,26 +77,21 @@ class TiffImage:
     @property
     def in_place(self) -> bool:
         """Whether `plane` can decode into an array of the caller's."""
-        return self.offset is None
+        return self.offset is None and self.shown.as_stored
 
     @property
     def channels(self) -> tuple[str, ...]:
         """Names of the channels."""
-        return channel_names(self.tif, self.series)
+        return self.facts.channels
 
     @property
     def interval_s(self) -> float | None:
         """Seconds from frame to frame, or None."""
-        return frame_interval(self.tif, self.series)
+        return self.facts.interval_s
 
-    @property
-    def settings_text(self) -> str:
-        """Metadata in which results of ours name their settings."""
-        return f"{self.tif.imagej_metadata} {self.tif.ome_metadata}"
-
-    def voxel_um(self, *, stack: bool) -> Voxel | None:
+    def voxel_um(self, *, stack: bool) -> tuple[float, float, float] | None:
         """Return the voxel size in micrometres, (z, y, x); without ``stack``, z is that of x."""
-        return voxel_size(self.tif, self.series, stack=stack, name=self.name)
+        return self.facts.voxel_um(stack=stack, name=self.name)
 
     def mapped(self) -> NDArray[Any] | None:
         """Map the pixels into memory, where they lie in the file as they are needed.
@@ -106,6 +103,8 @@ class TiffImage:
         """
         dtype = self._file_dtype
         if self.offset is None or not dtype.isnative or self.offset % dtype.itemsize:
+            return None
+        if not self.shown.as_stored:
             return None
         path = self.series.keyframe.parent.filehandle.path
         return np.asarray(np.memmap(path, dtype, "c", offset=self.offset, shape=self.shape))
@@ -144,12 +143,13 @@ class TiffImage:
             If it cannot be decoded.
         """
         try:
-            if self.offset is not None:
-                return self._uncompressed(number)
-            page = self.pages[number]
-            with _file_open(page.parent.filehandle):
-                decoded = page.asarray(out=out, lock=self._lock, maxworkers=threads)
-            return np.asarray(decoded).reshape(self.tail)
+            with np.errstate(all="ignore"):
+                if self.offset is not None:
+                    return self.shown(self._uncompressed(number))
+                page = self.pages[number]
+                with _file_open(page.parent.filehandle):
+                    decoded = page.asarray(out=out, lock=self._lock, maxworkers=threads)
+                return self.shown(np.asarray(decoded).reshape(self.tail))
         except MemoryError as error:
             raise InputError(f"{self.name}: plane {number + 1} does not fit in memory") from error
         except Exception as error:  # codecs raise anything for damaged data
@@ -166,61 +166,6 @@ class TiffImage:
 
 
 @contextmanager
-def tiff_image(path: Path, name: str, _request: Request) -> Iterator[TiffImage]:
-    """Open the first image of a TIFF, at full resolution.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    name : str
-        How messages call it.
-
-    Yields
-    ------
-    TiffImage
-
-    Raises
-    ------
-    InputError
-        If there is no such file, it is no TIFF, is damaged or cut short, or holds several images.
-    """
-    with _captured_log() as complaints:
-        try:
-            tif = tifffile.TiffFile(path)
-        except Exception as error:  # tifffile raises anything for damaged files
-            raise damaged(name, error) from error
-        with tif:
-            try:
-                stored = _first_image(tif, name, complaints)
-            except (InputError, FcpWarning):
-                raise
-            except Exception as error:
-                raise damaged(name, error) from error
-            yield stored
-
-
-@contextmanager
-def _captured_log() -> Iterator[list[str]]:
-    """Collect what tifffile reports as an error in this thread, and keep its log off the screen."""
-    complaints: list[str] = []
-    thread = threading.get_ident()
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.levelno >= logging.ERROR and record.thread == thread:
-                complaints.append(record.getMessage())
-
-    collector = Collector()
-    logger = logging.getLogger("tifffile")
-    logger.addHandler(collector)
-    try:
-        yield complaints
-    finally:
-        logger.removeHandler(collector)
-
-
-@contextmanager
 def _file_open(handle: Any) -> Iterator[None]:
     """Open a file of a set of several, which tifffile keeps closed, for a moment."""
     if not handle.closed:
@@ -231,61 +176,3 @@ def _file_open(handle: Any) -> Iterator[None]:
         yield
     finally:
         handle.close()
-
-
-def _first_image(tif: tifffile.TiffFile, name: str, complaints: list[str]) -> TiffImage:
-    """Find the first series of pages, and check it."""
-    if not tif.series:
-        raise InputError(f"{name}: holds no image; {AGAIN}")
-    series, *others = tif.series
-    _check_others(series, others, name)
-    if series.kind in {"uniform", "generic"}:  # no metadata account for the number of pages
-        if complaints:
-            raise damaged(name, complaints[0])
-        if tif.is_ome or tif.is_imagej:
-            raise damaged(name, "its OME or ImageJ header does not fit its pages")
-    dtype = series.keyframe.dtype
-    if dtype is None or dtype.kind not in "buif":
-        raise InputError(
-            f"{name}: its pixels ({dtype or 'of unknown type'}) are not real numbers; convert them"
-        )
-    axes, shape = series.get_axes(squeeze=False), tuple(series.get_shape(squeeze=False))
-    squeezed = squeeze(axes, shape)[1]
-    tail = squeeze(series.keyframe.axes, series.keyframe.shape)[1]
-    if 0 in shape:
-        raise InputError(f"{name}: has no pixels ({' x '.join(map(str, shape))})")
-    if squeezed[-len(tail) :] != tail:
-        raise damaged(name, f"pages of {tail} do not make up an image of {squeezed}")
-    offset = _offset(series, name)
-    pages = [] if offset is not None else list(series)
-    if offset is None:
-        check_pages(pages, math.prod(squeezed[: -len(tail)]), series.nbytes, name)
-    return TiffImage(tif, series, axes, shape, tail, offset, pages, name)
-
-
-def _check_others(
-    series: tifffile.TiffPageSeries, others: list[tifffile.TiffPageSeries], name: str
-) -> None:
-    """Refuse a file of several images; smaller ones are thumbnails and labels of slides."""
-    if any(other.keyframe.size >= series.keyframe.size for other in others):
-        raise InputError(
-            f"{name}: holds {len(others) + 1} images; save the wanted one as a file of its own"
-        )
-    if others:
-        warnings.warn(
-            f"{name}: holds {len(others) + 1} images; the first, the largest, is used",
-            FcpWarning,
-            stacklevel=2,
-        )
-
-
-def _offset(series: tifffile.TiffPageSeries, name: str) -> int | None:
-    """Return where the pixels begin, if they are stored in a row, and check that all are there."""
-    if series.dataoffset is None or series.is_multifile:
-        return None
-    offset = int(series.dataoffset)
-    end = offset + math.prod(series.get_shape(squeeze=False)) * series.dtype.itemsize
-    size = series.keyframe.parent.filehandle.size
-    if end > size:
-        raise cut_short(name, size, end)
-    return offset

@@ -6,6 +6,7 @@ Pixels that nobody measured must not be segmented, so these checks come before d
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from fcp_runtime.errors import InputError
@@ -25,8 +26,10 @@ Zstandard, LZMA, JPEG XL and others know no limit: four empty planes of 2048 x 2
 """
 
 
-def check_pages(pages: Sequence[Any], count: int, nbytes: int, name: str) -> None:
-    """Refuse missing planes, and pages that claim more than the file holds.
+def check_pages(
+    pages: Sequence[Any], count: int, nbytes: int, name: str, *, allow_sparse: bool = False
+) -> None:
+    """Refuse missing planes, strips and tiles, and pages that claim more than the file holds.
 
     Parameters
     ----------
@@ -38,6 +41,8 @@ def check_pages(pages: Sequence[Any], count: int, nbytes: int, name: str) -> Non
         Size of the decoded pixels.
     name : str
         The file, for messages.
+    allow_sparse : bool
+        Strips and tiles that were never written are zeros.
 
     Raises
     ------
@@ -52,13 +57,55 @@ def check_pages(pages: Sequence[Any], count: int, nbytes: int, name: str) -> Non
         )
     sizes = {id(page.parent): page.parent.filehandle.size for page in pages}
     check_expansion(pages[0].keyframe, sum(sizes.values()), nbytes, name)
-    for number, page in enumerate(pages):
-        segments = list(zip(page.dataoffsets, page.databytecounts, strict=False))
-        end = max((offset + length for offset, length in segments), default=0)
-        if end > sizes[id(page.parent)]:
-            raise cut_short(name, sizes[id(page.parent)], end)
-        if not any(offset and length for offset, length in segments):
-            raise damaged(name, f"plane {number + 1} was never written")
+    for number, page in enumerate(pages, 1):
+        check_segments(page, number, sizes[id(page.parent)], name, allow_sparse=allow_sparse)
+
+
+def check_segments(
+    page: Any, number: int, size: int, name: str, *, allow_sparse: bool = False
+) -> None:
+    """Refuse a page of which strips or tiles are missing, or lie outside the file.
+
+    Parameters
+    ----------
+    page : TiffPage or TiffFrame
+    number : int
+        For messages, from 1.
+    size : int
+        Of the file, in bytes.
+    name : str
+        The file, for messages.
+    allow_sparse : bool
+        Strips and tiles that were never written are zeros.
+    """
+    keyframe = page.keyframe
+    offsets, lengths = page.dataoffsets, page.databytecounts
+    needed = 1 if keyframe.is_contiguous else math.prod(keyframe.chunked)
+    if len(offsets) != len(lengths) or len(offsets) < needed:
+        raise damaged(
+            name,
+            f"plane {number} lists {len(offsets)} offsets and {len(lengths)} lengths for its "
+            f"{needed} strips or tiles",
+        )
+    end = max((offset + length for offset, length in zip(offsets, lengths, strict=True)), default=0)
+    if end > size:
+        raise cut_short(name, size, end)
+    if min(offsets, default=0) < 0 or min(lengths, default=0) < 0:
+        raise damaged(name, f"plane {number} has strips at impossible places")
+    lost = sum(not (offset and length) for offset, length in zip(offsets, lengths, strict=True))
+    if lost and not allow_sparse:
+        what = (
+            "plane {0} was never written"
+            if lost == len(offsets)
+            else "of plane {0}, {1} of {2} strips or tiles were never written"
+        )
+        raise InputError(
+            f"{name}: {what.format(number, lost, len(offsets))}; export it again, or read what is "
+            "missing as zeros with --sparse"
+        )
+    stored = keyframe.bitspersample * math.prod(keyframe.shape)
+    if keyframe.compression == 1 and not lost and sum(lengths) * 8 < stored and not keyframe.is_lsm:
+        raise damaged(name, f"plane {number} holds fewer bytes than its size needs")
 
 
 def check_expansion(keyframe: Any, held: int, nbytes: int, name: str) -> None:

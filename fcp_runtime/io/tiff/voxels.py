@@ -1,170 +1,237 @@
-"""The voxel size that a TIFF states, in micrometres.
+"""What a TIFF states of the size of its voxels, its channels and its frames.
 
-OME-XML and ImageJ state it. The resolution tags of other TIFFs are not believed: most programs
-write the resolution of a screen or printer there.
+The plain resolution tags of a TIFF are not believed: most programs write the resolution of a
+screen or printer there. They count where a description gives them a unit.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree as ET
+
+import numpy as np
 
 from fcp_runtime.errors import FcpWarning
-from fcp_runtime.io.image import usable_voxel
+from fcp_runtime.io.units import believed, micrometres, number, seconds
 
 if TYPE_CHECKING:
-    import tifffile
+    from collections.abc import Callable, Mapping
+    from xml.etree import ElementTree as ET
 
-MICROMETRES = {
-    "pm": 1e-6,
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-    "um": 1.0,
-    "\u00b5m": 1.0,  # micro sign
-    "\u03bcm": 1.0,  # Greek mu
-    "\\u00b5m": 1.0,  # as ImageJ escapes it
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "micrometre": 1.0,
-    "mm": 1e3,
-    "m": 1e6,
-}
-"""Micrometres in a unit. Inches and centimetres are missing on purpose: they come from printing."""
+    import tifffile
 
 TIFFFILE_IMAGEJ = "1.11a"
 """The version of ImageJ that tifffile claims, which leaves out what it was not told."""
 
-SECONDS = {
-    "s": 1.0,
-    "sec": 1.0,
-    "second": 1.0,
-    "seconds": 1.0,
-    "ms": 1e-3,
-    "min": 60.0,
-    "h": 3600.0,
-}
-"""Seconds in a unit of time, as OME and ImageJ write it."""
 
-Voxel = tuple[float, float, float]
+@dataclass(frozen=True)
+class Facts:
+    """What the metadata of an image state.
+
+    Attributes
+    ----------
+    z, y, x : float or None
+        Size of a voxel in micrometres.
+    interval_s : float or None
+        Seconds from frame to frame.
+    channels : tuple of str
+        Names of the channels, or empty.
+    assumed : str
+        Why ``z`` is only assumed, for a warning; empty where it is stated.
+    """
+
+    z: float | None = None
+    y: float | None = None
+    x: float | None = None
+    interval_s: float | None = None
+    channels: tuple[str, ...] = ()
+    assumed: str = ""
+
+    def voxel_um(self, *, stack: bool, name: str) -> tuple[float, float, float] | None:
+        """Return the voxel size, (z, y, x); without ``stack``, z is taken as x.
+
+        None where the file states no x, no y, or no z of a stack. What is assumed is said.
+        """
+        z = self.z if stack else self.x
+        if z is None or self.y is None or self.x is None:
+            return None
+        if stack and self.assumed:
+            warnings.warn(f"{name}: {self.assumed}", FcpWarning, stacklevel=2)
+        return (z, self.y, self.x)
 
 
-def voxel_size(
-    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, *, stack: bool, name: str
-) -> Voxel | None:
-    """Return the voxel size of a series.
+def ome_facts(pixels: ET.Element) -> Facts:
+    """Read PhysicalSize, names and TimeIncrement; the schema's units are the micrometre and second."""
+    sizes = {
+        axis: micrometres(
+            pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "um")
+        )
+        for axis in "ZYX"
+    }
+    time = seconds(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"))
+    names = tuple(channel.get("Name", "") for channel in pixels.findall("{*}Channel"))
+    return Facts(sizes["Z"], sizes["Y"], sizes["X"], time, names if any(names) else ())
+
+
+def tiff_facts(kind: str, tif: tifffile.TiffFile) -> Facts:
+    """Read what the description of a TIFF states, OME apart.
 
     Parameters
     ----------
+    kind : str
+        As tifffile names kinds of series.
     tif : TiffFile
-        The open file.
-    series : TiffPageSeries
-        Its first series.
-    stack : bool
-        Whether the spacing of planes matters; otherwise it is taken as that of columns.
-    name : str
-        The file, for warnings.
-
-    Returns
-    -------
-    tuple of float or None
-        Micrometres, (z, y, x); None where the file states no x, no y, or no z of a stack, or
-        states it in no unit of length. Impossible values are ignored with a warning.
     """
-    if series.kind == "ome":
-        sizes = _ome(tif.ome_metadata or "")
-    elif series.kind == "imagej":
-        sizes = _imagej(tif, stack=stack, name=name)
-    else:
-        return None
-    z, y, x = sizes if stack else (sizes[2], *sizes[1:])
-    if z is None or y is None or x is None:
-        return None
-    return usable_voxel((z, y, x), name)
+    reader = READERS.get(kind)
+    if reader is None:
+        return Facts()
+    try:
+        return reader(tif)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError):
+        return Facts()  # sizes and names are not worth a file
 
 
-def _ome(xml: str) -> tuple[float | None, float | None, float | None]:
-    """Read PhysicalSize of the first image; the schema's default unit is the micrometre."""
-    pixels = ET.fromstring(xml).find("./{*}Image/{*}Pixels")  # noqa: S314 (expat bounds entities)
-    if pixels is None:
-        return None, None, None
-
-    def size(axis: str) -> float | None:
-        unit = pixels.get(f"PhysicalSize{axis}Unit", "um")
-        return _micrometres(pixels.get(f"PhysicalSize{axis}"), unit)
-
-    return size("Z"), size("Y"), size("X")
-
-
-def _imagej(
-    tif: tifffile.TiffFile, *, stack: bool, name: str
-) -> tuple[float | None, float | None, float | None]:
+def _imagej(tif: tifffile.TiffFile) -> Facts:
     """Read the calibration of ImageJ: resolution tags for x and y, ``spacing`` for z."""
     metadata = tif.imagej_metadata or {}
     unit = str(metadata.get("unit", ""))
-    x, y = (_pixel(tif, tag, unit) for tag in ("XResolution", "YResolution"))
+    x = _resolution(tif, "XResolution", unit)
+    y = _resolution(tif, "YResolution", str(metadata.get("yunit", unit)))
+    z_unit = str(metadata.get("zunit", unit))
     spacing = metadata.get("spacing")
-    if (
-        spacing is None
-        and stack
-        and x
-        and metadata.get("ImageJ", TIFFFILE_IMAGEJ) != TIFFFILE_IMAGEJ
-    ):
+    assumed = ""
+    if spacing is None and x and metadata.get("ImageJ", TIFFFILE_IMAGEJ) != TIFFFILE_IMAGEJ:
         # ImageJ leaves a spacing of exactly 1 out, which is also what it shows for no spacing
         spacing = 1.0
-        warnings.warn(
-            f"{name}: states no plane spacing, which means 1 {unit} to ImageJ; if that is wrong, "
-            "say --anisotropy",
-            FcpWarning,
-            stacklevel=2,
+        assumed = (
+            f"states no plane spacing, which means 1 {unit} to ImageJ; if that is wrong, "
+            "say --anisotropy"
         )
-    return _micrometres(spacing, str(metadata.get("zunit", unit))), y, x
+    interval = seconds(metadata.get("finterval"), str(metadata.get("tunit", "s")))
+    return Facts(micrometres(spacing, z_unit), y, x, interval, _labels(metadata), assumed)
 
 
-def _pixel(tif: tifffile.TiffFile, tag: str, unit: str) -> float | None:
-    """Return the size of a pixel from a tag that holds pixels per unit."""
-    try:
-        pixels, units = tif.pages[0].tags.valueof(tag)
-    except (TypeError, ValueError):  # no such tag, or not a ratio
-        return None
-    return _micrometres(units / pixels if pixels else 0.0, unit)
-
-
-def _micrometres(size: Any, unit: str) -> float | None:
-    """Convert a size; None where it is missing or in no known unit, NaN where it is no number."""
-    factor = MICROMETRES.get(unit.strip().lower())
-    if size is None or factor is None:
-        return None
-    try:
-        return float(size) * factor
-    except ValueError:
-        return float("nan")
-
-
-def frame_interval(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> float | None:
-    """Return the seconds from frame to frame that a file states, or None."""
-    if series.kind == "ome":
-        pixels = ET.fromstring(tif.ome_metadata or "").find("./{*}Image/{*}Pixels")  # noqa: S314 (expat bounds entities)
-        value = None if pixels is None else pixels.get("TimeIncrement")
-        unit = "s" if pixels is None else pixels.get("TimeIncrementUnit", "s")
-    elif series.kind == "imagej":
-        metadata = tif.imagej_metadata or {}
-        value, unit = metadata.get("finterval"), str(metadata.get("tunit", "s"))
-    else:
-        return None
-    factor = SECONDS.get(unit.strip().lower())
-    try:
-        seconds = float(value or 0) * (factor or 0)
-    except ValueError:
-        return None
-    return seconds if seconds > 0 else None
-
-
-def channel_names(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[str, ...]:
-    """Return the names of the channels that a file states; empty if it states none."""
-    if series.kind != "ome":
+def _labels(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the labels of ImageJ's channels, if each plane has that of its channel."""
+    labels, count = metadata.get("Labels") or [], int(metadata.get("channels", 1))
+    if count < 2 or len(labels) < count or len(set(labels[:count])) < count:
         return ()
-    pixels = ET.fromstring(tif.ome_metadata or "").find("./{*}Image/{*}Pixels")  # noqa: S314 (expat bounds entities)
-    names = () if pixels is None else tuple(c.get("Name", "") for c in pixels.findall("{*}Channel"))
-    return names if any(names) else ()
+    repeated = all(label == labels[at % count] for at, label in enumerate(labels))
+    return tuple(map(str, labels[:count])) if repeated else ()
+
+
+def _shaped(tif: tifffile.TiffFile) -> Facts:
+    """Read the JSON that tifffile writes: ``spacing``, ``unit``, and resolution tags in that unit."""
+    metadata: dict[str, Any] = (tif.shaped_metadata or ({},))[0]
+    unit = str(metadata.get("unit", ""))
+    x, y = (_resolution(tif, tag, unit) for tag in ("XResolution", "YResolution"))
+    interval = seconds(metadata.get("finterval"), str(metadata.get("tunit", "s")))
+    channel = metadata.get("Channel", {})
+    names = channel.get("Name", []) if isinstance(channel, dict) else []
+    sizes = {
+        axis: micrometres(
+            metadata.get(f"PhysicalSize{axis}"), str(metadata.get(f"PhysicalSize{axis}Unit", "um"))
+        )
+        for axis in "ZYX"
+    }
+    spacing = micrometres(metadata.get("spacing"), unit)
+    z, y, x = (
+        stated if stated is not None else physical
+        for stated, physical in zip((spacing, y, x), sizes.values(), strict=True)
+    )
+    return Facts(z, y, x, interval, tuple(map(str, names)) if isinstance(names, list) else ())
+
+
+def _micromanager(tif: tifffile.TiffFile) -> Facts:
+    """Read Micro-Manager's summary, and the pixel size of the first plane where that has none."""
+    metadata = tif.micromanager_metadata or {}
+    summary: dict[str, Any] = metadata.get("Summary") or {}
+    first = tif.pages.first.tags.valueof(51123)
+    plane = first if isinstance(first, dict) else json.loads(first or "{}")
+    pixel = _positive(summary.get("PixelSize_um")) or _positive(plane.get("PixelSizeUm"))
+    z = _positive(abs(number(summary.get("z-step_um")) or 0))
+    names = summary.get("ChNames") or ()
+    names = json.loads(names) if isinstance(names, str) else names
+    return Facts(z, pixel, pixel, seconds(summary.get("Interval_ms"), "ms"), tuple(map(str, names)))
+
+
+def _scanimage(tif: tifffile.TiffFile) -> Facts:
+    """Read ScanImage's field of view and step of its stage."""
+    frame: dict[str, Any] = (tif.scanimage_metadata or {}).get("FrameData", {})
+    z = number(
+        frame.get("SI.hStackManager.actualStackZStepSize")
+        or frame.get("SI.hStackManager.stackZStepSize")
+    )
+    corners = frame.get("SI.hRoiManager.imagingFovUm")
+    x = y = None
+    if corners is not None:
+        extent = np.ptp(np.asarray(corners, float).reshape(-1, 2), axis=0)
+        page = tif.pages.first
+        x, y = (_positive(size) for size in extent / (page.imagewidth, page.imagelength))
+    if x is None:
+        x, y = (_tagged(tif, tag) for tag in ("XResolution", "YResolution"))
+    return Facts(_positive(abs(z or 0)), y, x, seconds(1 / _rate(frame), "s"))
+
+
+def _rate(frame: Mapping[str, Any]) -> float:
+    return number(frame.get("SI.hRoiManager.scanVolumeRate")) or math.nan
+
+
+def _stk(tif: tifffile.TiffFile) -> Facts:
+    """Read MetaMorph's calibration and distances between planes."""
+    metadata = tif.stk_metadata or {}
+    unit = str(metadata.get("CalibrationUnits", ""))
+    on = metadata.get("SpatialCalibration", 1)
+    sizes = [
+        believed(micrometres(metadata.get(f"{axis}Calibration"), unit), unit) if on else None
+        for axis in "YX"
+    ]
+    distances = np.atleast_1d(np.asarray(metadata.get("ZDistance", ()), float))
+    distances = np.abs(distances[np.isfinite(distances) & (distances != 0)])
+    z = float(np.median(distances)) if distances.size else None
+    y, x = (_positive(size) for size in sizes)
+    return Facts(micrometres(z, unit or "um"), y, x)
+
+
+def _lsm(tif: tifffile.TiffFile) -> Facts:
+    """Read Zeiss's voxel size, in metres, and the names of channels."""
+    metadata = tif.lsm_metadata or {}
+    z, y, x = (_positive(metadata.get(f"VoxelSize{axis}", 0) * 1e6) for axis in "ZYX")
+    colours = metadata.get("ChannelColors") or {}
+    names = tuple(str(name) for name in colours.get("ColorNames", ()))
+    return Facts(z, y, x, seconds(metadata.get("TimeIntervall"), "s"), names)
+
+
+READERS: dict[str, Callable[[Any], Facts]] = {
+    "imagej": _imagej,
+    "shaped": _shaped,
+    "mmstack": _micromanager,
+    "scanimage": _scanimage,
+    "stk": _stk,
+    "lsm": _lsm,
+}
+"""How each kind states its facts."""
+
+
+def _positive(size: Any) -> float | None:
+    """Return a size if it is one."""
+    stated = number(size)
+    return stated if stated is not None and 0 < stated < math.inf else None
+
+
+def _resolution(tif: tifffile.TiffFile, tag: str, unit: str) -> float | None:
+    """Return the size of a pixel, in micrometres, from a tag that holds pixels per unit."""
+    ratio = tif.pages.first.tags.valueof(tag)
+    if not isinstance(ratio, tuple) or len(ratio) != 2:
+        return None
+    pixels, units = ratio
+    return believed(micrometres(units / pixels if pixels else 0.0, unit), unit)
+
+
+def _tagged(tif: tifffile.TiffFile, tag: str) -> float | None:
+    """Return the size of a pixel from a tag that says itself what its unit is."""
+    unit = {2: "inch", 3: "cm"}.get(int(tif.pages.first.tags.valueof("ResolutionUnit") or 1), "")
+    return _resolution(tif, tag, unit)
