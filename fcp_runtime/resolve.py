@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from fcp_runtime.errors import FcpWarning, InputError, SettingsError
+from fcp_runtime.io.image import check_square
 from fcp_runtime.settings import Options, Settings
 
 if TYPE_CHECKING:
@@ -41,9 +42,10 @@ def resolve_settings(volume: Volume, model: str, info: ModelInfo, options: Optio
     SettingsError
         If an option has an impossible value, or the mode does not suit the volume.
     InputError
-        If the file states a spacing of planes that cannot be.
+        If the file states a spacing of planes that cannot be, or pixels that are not square.
     """
     settings = Settings(model=model, **options)
+    check_square(volume.voxel_um, volume.name)
     shape = volume.pixels.shape
     flat = len(shape) == 2 or shape[0] == 1
     mode = settings.mode or ("2d" if flat else "3d")

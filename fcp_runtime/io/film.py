@@ -106,8 +106,11 @@ def count_frames(
     Parameters and errors are those of `open_film`.
     """
     name = os.fspath(path)
-    with stored_image(Path(path), name, Request(series, axes, allow_sparse)) as stored:
-        layout = wanted_layout(stored, axes=axes, channel=channel, film=True)
+    request = Request(series, axes, allow_sparse)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FcpWarning)  # who reads the file afterwards says them
+        with stored_image(Path(path), name, request) as stored:
+            layout = wanted_layout(stored, axes=axes, channel=channel, film=True)
     return layout.frames
 
 

@@ -21,6 +21,10 @@ BLOCK = 1 << 22
 """Largest number of pixels examined at a time."""
 
 
+SQUARE = 0.02
+"""Height and width of a pixel may differ by this part: files round them."""
+
+
 @dataclass(frozen=True)
 class Volume:
     """An image or stack, ready to be segmented.
@@ -158,6 +162,24 @@ def blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
     for plane in np.ndindex(lead):
         for start in range(0, shape[-2], rows):
             yield (*(slice(i, i + 1) for i in plane), slice(start, start + rows))
+
+
+def check_square(voxel_um: tuple[float, float, float] | None, name: str) -> None:
+    """Refuse pixels that are not square: one diameter cannot describe nuclei in them.
+
+    Raises
+    ------
+    InputError
+        If y and x differ by more than `SQUARE`.
+    """
+    if voxel_um is None:
+        return
+    _, y, x = voxel_um
+    if abs(y - x) > SQUARE * max(y, x):
+        raise InputError(
+            f"{name}: its pixels are not square ({y:g} um high, {x:g} um wide); if that is right, "
+            "scale it to square ones (Fiji: Image > Scale), else correct it (Image > Properties)"
+        )
 
 
 def usable_voxel(voxel_um: Sequence[float] | None, name: str) -> tuple[float, float, float] | None:

@@ -69,7 +69,7 @@ def _imagej(tif: tifffile.TiffFile) -> float | None:
 def _shaped(tif: tifffile.TiffFile) -> float | None:
     metadata: dict[str, Any] = (tif.shaped_metadata or ({},))[0]
     shape = [_whole(size) for size in metadata["shape"]]
-    return math.prod(shape) / max(1, math.prod(tif.pages.first.shape))
+    return float(math.prod(shape) / max(1, math.prod(tif.pages.first.shape)))
 
 
 def _stk(tif: tifffile.TiffFile) -> float | None:
