@@ -113,7 +113,7 @@ def start(student: str, threads: int | None) -> None:
     """Refuse what cannot work before anything is read, and set torch's threads and memory."""
     from fcp_export.cli.extra import need_extra
 
-    need_extra("fcp-distill")
+    need_extra("fcp-distill", "matplotlib", "onnx", "safetensors", "torch")
     import torch
 
     from fcp_export.architectures.networks import SPECS

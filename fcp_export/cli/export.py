@@ -47,12 +47,13 @@ def main(
     as_json: bool,
 ) -> None:
     """Make the ONNX file of network KEY, compare it with torch, enter it in manifest.json."""
-    need_extra("fcp-export")
+    need_extra("fcp-export", "torch")
     from fcp_export.architectures.networks import SPECS
 
     if listing:
         _print_list(as_json=as_json)
         return
+    need_extra("fcp-export", "onnx", "safetensors")
     if key is None:
         raise click.UsageError("give a network with --student, or --list")
     if key not in SPECS:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+
 from fcp_runtime.errors import MissingExtraError
 
 
-def need_extra(command: str) -> None:
-    """Refuse to go on without the packages of the extra ``export``.
+def need_extra(command: str, *modules: str) -> None:
+    """Refuse to go on without packages of the extra ``export``.
 
     Parameters
     ----------
     command : str
         Name of the command, for the message.
+    *modules : str
+        What it imports later.
 
     Raises
     ------
@@ -19,10 +23,8 @@ def need_extra(command: str) -> None:
         Names the extra to install.
     """
     try:
-        import matplotlib  # noqa: F401, ICN001
-        import onnx  # noqa: F401
-        import safetensors  # noqa: F401
-        import torch  # noqa: F401
+        for module in modules:
+            importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(
             f'{command} needs {error.name}: pip install "fastercellpose[export]"'

@@ -287,9 +287,17 @@ def test_help_and_version_are_told(flag, words):
 
 
 @pytest.mark.parametrize("package", ["torch", "onnx", "safetensors"])
-def test_a_missing_package_is_named_with_the_extra(package, monkeypatch):
+def test_a_missing_package_is_named_with_the_extra(package, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, package, None)
-    done = run("--list")
+    done = run("--student", "v3", "-o", tmp_path)
     assert done.exit_code == 1
     assert f"needs {package}" in done.stderr
     assert 'pip install "fastercellpose[export]"' in done.stderr
+
+
+def test_the_networks_are_listed_without_what_only_a_file_needs(monkeypatch):
+    for package in ("matplotlib", "onnx", "safetensors"):
+        monkeypatch.setitem(sys.modules, package, None)
+    done = run("--list")
+    assert done.exit_code == 0
+    assert "FasterCellpose v3" in done.stdout
