@@ -98,7 +98,8 @@ def _count(
 ) -> int:
     """Count how many paths end in each voxel; return in how many voxels more than ``crowd`` do.
 
-    ``crowded`` begins with the linear indices of these, in no order.
+    ``crowded`` begins with the linear indices of these, in no order; it must have room for all of
+    them. ``histogram`` (voxels) starts as zeros, and every ``target`` (n) is an index into it.
     """
     found = 0
     for n in range(target.size):
@@ -121,6 +122,7 @@ def _look_up(
     """Write the labels, negative in ``grown``, of the voxels where paths end (n,).
 
     ``totals`` (2, labels + 1) grows by the paths of each label and the lengths of their flow.
+    Every ``target`` is an index into ``grown``, whose least value is minus the number of labels.
     """
     for n in range(target.size):
         label = -min(grown[np.uint64(target[n])], 0)
@@ -131,6 +133,7 @@ def _look_up(
 
 @kernel
 def _clear(grown: NDArray[np.int32], target: NDArray[Any]) -> None:
+    """Write 0 at each ``target``, which is an index into ``grown``."""
     for n in range(target.size):
         grown[np.uint64(target[n])] = 0
 
@@ -142,7 +145,10 @@ def _paint(
     source: NDArray[Any],
     labels: NDArray[np.int32],
 ) -> None:
-    """Give each foreground voxel the label at the end of its path."""
+    """Give each foreground voxel the label at the end of its path.
+
+    ``source`` and ``found`` (n): linear indices into ``labels`` and into ``kept``, none negative.
+    """
     for n in range(source.size):
         labels[np.uint64(source[n])] = kept[found[n]]
 

@@ -163,7 +163,7 @@ def _spread_heat(
 ) -> None:
     """Feed and spread the heat of objects: rows of begin, end, stride, centre, steps (even).
 
-    ``weight`` is 1/9 inside and 0 outside; ``heat`` (2, n) holds this step's and the next, and at
+    ``weight`` (n) is 1/9 inside and 0 outside, a margin of one pixel of every box included; ``heat`` (2, n) holds this step's and the next, and at
     the end the result in its first row. The terms are added in Cellpose's order, so that the heat
     equals its to the last bit.
     """

@@ -97,6 +97,7 @@ def translate(
 
 @kernel
 def _translate(old: NDArray[np.int32], table: NDArray[Any], new: NDArray[Any]) -> None:
+    """Write ``table[old]`` (n) to ``new``; every label above 0 is an index into ``table``."""
     for i in range(old.size):
         label = old[i]
         new[i] = table[label] if label > 0 else 0
@@ -108,7 +109,9 @@ def _extents(
 ) -> None:
     """Enter the rows start..stop of all planes' rows in ``table``, by label.
 
-    Its columns: size; lowest linear index, y, x; highest linear index, y, x.
+    Its columns: size; lowest linear index, y, x; highest linear index, y, x. ``labels`` has the shape
+    (Z * height, X) and no label that is not a row of ``table`` (labels + 1, 7); the lowest start at
+    least as large as any index.
     """
     width = labels.shape[1]
     for row in range(start, stop):

@@ -63,7 +63,10 @@ def blocks_above(
 
 @kernel
 def _look(plane: NDArray[np.int16], level: int, found: NDArray[np.bool_]) -> None:
-    """Tell for each block of a plane (Y, X) whether a pixel is above ``level``."""
+    """Tell for each block of a plane (Y, X) whether a pixel is above ``level``.
+
+    ``found`` starts as False, with a block for every ``BLOCK`` rows and columns, rounded up.
+    """
     height, width = plane.shape
     highest = np.empty(width, np.int16)
     for row in range(found.shape[0]):

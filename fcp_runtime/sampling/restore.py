@@ -29,7 +29,11 @@ def _add_run(
     offset: NDArray[np.float32],
     most: np.float32,
 ) -> None:
-    """Interpolate between two rows and add, rounded to even and saturating at ``most``."""
+    """Interpolate between two rows and add, rounded to even and saturating at ``most``.
+
+    All rows are as long as ``target``; ``offset`` is whole, and values stay below 2**22, so that
+    rounding by addition is exact.
+    """
     least = -most - np.float32(1)
     whole = np.float32(1.5 * 2**23)  # float32 has no fractions there: adding it rounds to even
     for k in range(target.shape[0]):
