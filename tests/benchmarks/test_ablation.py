@@ -58,6 +58,7 @@ def overlap(folder) -> float:
     return json.loads((folder / "log.jsonl").read_text().splitlines()[-1])["validation_iou"]
 
 
+@pytest.mark.slow
 def test_the_table_holds_the_scores_of_each_student_on_the_rows_kept_back(manifest):
     done = call(manifest, "--choice", ALL, "--choice", "labels alone", presented=1600)
     assert done.exit_code == 0, done.output
@@ -79,6 +80,7 @@ def test_the_table_holds_the_scores_of_each_student_on_the_rows_kept_back(manife
     assert (out / "ablation.md").read_text() == done.output
 
 
+@pytest.mark.slow
 def test_what_is_trained_already_is_not_trained_again(manifest, monkeypatch):
     assert call(manifest, "--choice", ALL).exit_code == 0
     table = manifest.with_name("out") / "ablation.csv"
@@ -89,6 +91,7 @@ def test_what_is_trained_already_is_not_trained_again(manifest, monkeypatch):
     assert table.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_other_settings_are_not_shown_over_old_results(manifest):
     assert call(manifest, "--choice", ALL).exit_code == 0
     refused = call(manifest, "--choice", ALL, "--label-share", 0.24)

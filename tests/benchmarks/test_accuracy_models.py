@@ -71,6 +71,7 @@ def test_an_integer_model_has_the_same_form_and_nearly_the_same_output(manifest)
     assert meta[0] == meta[1]
 
 
+@pytest.mark.slow
 def test_counts_are_the_thesis_s_but_for_what_it_left_out():
     for key, _, parameters, macs in complexity():
         theirs, their_macs = THESIS[key]
@@ -78,6 +79,7 @@ def test_counts_are_the_thesis_s_but_for_what_it_left_out():
         assert macs == pytest.approx(their_macs, rel=0.18)  # it counts normalisation in four
 
 
+@pytest.mark.slow
 def test_times_are_taken_once_and_again_for_a_new_model(tmp_path):
     calls = []
 
@@ -93,6 +95,7 @@ def test_times_are_taken_once_and_again_for_a_new_model(tmp_path):
     assert len(calls) == 3
 
 
+@pytest.mark.slow
 def test_one_command_makes_the_report_and_the_second_call_computes_nothing(manifest, tmp_path):
     card = tmp_path / "card.md"
     card.write_text("| source | images | nuclei |\n| --- |\n\nend\n")

@@ -243,6 +243,7 @@ def test_the_next_factor_adds_up():
     assert rows["the network ran at the matrix product's rate"][0] == pytest.approx(20 - floor)
 
 
+@pytest.mark.slow
 def test_a_report_holds_tables_and_files(tmp_path):
     pytest.importorskip("matplotlib")
     sizes = {

@@ -18,6 +18,8 @@ from click.testing import CliRunner
 
 from fcp_runtime.cli.run import main
 
+pytestmark = pytest.mark.slow
+
 STACK = "dev3d/bbbc050/Images_Emb11_t451_image.tif"
 PICTURE = "dev2d/dsb2018/00071198d059ba7f5914a526d124d28e6d010c92466da21d4a04cd5413362552_image.tif"
 THICK = "dev3d/cells3d/nuclei_image.tif"

@@ -123,6 +123,7 @@ def reader(images, tmp_path_factory):
     return of
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch-geometric's affair
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)
 def test_a_block_runs(block, reader, monkeypatch):

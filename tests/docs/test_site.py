@@ -18,7 +18,10 @@ MISSING = [
     for name in ("mkdocs", "material", "mkdocstrings")
     if importlib.util.find_spec(name) is None
 ]
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {' and '.join(MISSING)}")
+pytestmark = [
+    pytest.mark.skipif(bool(MISSING), reason=f"needs {' and '.join(MISSING)}"),
+    pytest.mark.slow,
+]
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 WANTED = {"__init__.py", "manifest.json", "v3.onnx", "v3.safetensors"}
 

@@ -159,6 +159,7 @@ def test_cellprofiler_with_a_nuclear_channel_gets_nuclei_of_that_channel(tmp_pat
     assert recall(output["masks"], phantoms[0].labels) > 0.5
 
 
+@pytest.mark.slow
 def test_cellprofiler_gets_a_stack(tmp_path):
     phantom = organoid((12, 64, 64), phenotype="compact", diameter=20, anisotropy=2.0, seed=1)
     tifffile.imwrite(tmp_path / "77aa.tiff", phantom.image / phantom.image.max())

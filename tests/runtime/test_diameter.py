@@ -50,6 +50,7 @@ def test_without_objects_the_diameter_is_the_networks_own_and_this_is_said(segme
     assert result.diameter == segmenter.network.diam_mean
 
 
+@pytest.mark.slow
 def test_most_real_images_are_estimated_within_a_quarter(segmenter, fcp_data):
     rows = [row for row in read_manifest(fcp_data / "manifest.csv") if row.split == "dev2d"]
     ratios = [
