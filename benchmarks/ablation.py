@@ -18,8 +18,8 @@ import click
 from benchmarks.common import markdown, write_csv
 from fcp_export.data.patches import PLAIN
 from fcp_export.data.rows import DataSettings, train_rows
+from fcp_export.distill.pipeline import distil
 from fcp_export.distill.settings import DistillSettings
-from fcp_export.distill.walk import distil
 from fcp_export.export import onnx_bytes, read_checkpoint
 from fcp_runtime.cli.common import command_line, tqdm_progress
 from fcp_runtime.errors import SettingsError

@@ -15,9 +15,11 @@ from safetensors.torch import load, save
 
 from fcp_export.architectures.complexity import count_macs
 from fcp_export.architectures.networks import SPECS
+from fcp_export.architectures.unet import UNet
 from fcp_export.network_graph import NetworkWriter
 from fcp_export.provenance import known_provenance, read_manifest
 from fcp_export.teacher import from_cellpose, load_cellpose, load_state, to_cellpose
+from fcp_export.unet_graph import write_unet
 from fcp_runtime.errors import ModelError
 from fcp_runtime.io.atomic import replacing
 from fcp_runtime.network.session import open_session
@@ -31,13 +33,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from fcp_export.architectures.networks import CellposeNet
+    from fcp_export.architectures.networks import Network
 
 ABSOLUTE, RELATIVE = 1e-4, 1e-5
 """Largest difference from torch, and the same as a share of the largest output, if that is more."""
 
 TILE = 256
 """Largest edge of the tiles that are compared."""
+
+COARSEST = 32
+"""Sides of the tiles that are compared are multiples of it, as any network here needs."""
 
 TILING = {"tile": 224, "overlap": 16}
 """Largest edge and least overlap of the tiles that `fcp_runtime` cuts, network pixels.
@@ -62,7 +67,7 @@ def shipped_checkpoint(key: str) -> Traversable:
     return file
 
 
-def read_checkpoint(path: Path | Traversable, key: str) -> tuple[CellposeNet, bytes]:
+def read_checkpoint(path: Path | Traversable, key: str) -> tuple[Network, bytes]:
     """Read a checkpoint into its network.
 
     Parameters
@@ -74,7 +79,7 @@ def read_checkpoint(path: Path | Traversable, key: str) -> tuple[CellposeNet, by
 
     Returns
     -------
-    CellposeNet
+    Network
         In evaluation mode.
     bytes
         The checkpoint as a ``.safetensors`` file: as it was read, if it was one.
@@ -108,39 +113,35 @@ def _read_safetensors(path: Path | Traversable) -> tuple[Mapping[str, Tensor], b
         raise ModelError(f"{path}: damaged, or not a safetensors file ({error})") from error
 
 
-def onnx_bytes(net: CellposeNet) -> bytes:
+def onnx_bytes(net: Network) -> bytes:
     """Return a network as an ONNX file; the same network gives the same bytes.
 
     Parameters
     ----------
-    net : CellposeNet
+    net : Network
         In evaluation mode.
     """
-    model = (
-        NetworkWriter(net)
-        .write()
-        .model(
-            {
-                "key": net.spec.key,
-                "diam_mean": repr(float(net.diam_mean)),
-                "parameters": str(net.spec.parameters),
-                "made_with": "fcp-export",
-            }
-        )
-    )
+    graph = write_unet(net) if isinstance(net, UNet) else NetworkWriter(net).write()
+    metadata = {
+        "key": net.spec.key,
+        "diam_mean": repr(float(net.diam_mean)),
+        "parameters": str(net.spec.parameters),
+        "made_with": "fcp-export",
+    }
+    if isinstance(net, UNet):  # 8 needs no mention: the files of the ten stay as they are
+        metadata["multiple"] = str(net.spec.multiple)
+    model = graph.model(metadata)
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
 
 
 @torch.inference_mode()
-def compare(
-    net: CellposeNet, content: bytes, tiles: Iterable[NDArray[np.float32]], name: str
-) -> float:
+def compare(net: Network, content: bytes, tiles: Iterable[NDArray[np.float32]], name: str) -> float:
     """Return the largest difference between torch and onnxruntime.
 
     Parameters
     ----------
-    net : CellposeNet
+    net : Network
         In evaluation mode.
     content : bytes
         Its ONNX file.
@@ -188,7 +189,7 @@ def comparison_tiles(images: Sequence[Path] = ()) -> Iterator[NDArray[np.float32
 def _tile(image: NDArray[Any]) -> NDArray[np.float32]:
     """Normalise an image and cut out its middle, as a tile."""
     low, high = np.percentile(image, (1, 99))
-    edges = [min(TILE, length // 8 * 8) for length in image.shape]
+    edges = [min(TILE, length // COARSEST * COARSEST) for length in image.shape]
     rows, cols = (
         slice((length - edge) // 2, (length + edge) // 2)
         for length, edge in zip(image.shape, edges, strict=True)
@@ -240,6 +241,7 @@ def export_model(
         "bytes": len(content),
         "diam_mean": float(net.diam_mean),
         **TILING,
+        "multiple": SPECS[key].multiple,
         "parameters": SPECS[key].parameters,
         "macs_1024": count_macs(key),
         **known_provenance(checkpoint, digest, models.get(key, {})),

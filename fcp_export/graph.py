@@ -118,6 +118,41 @@ class GraphWriter:
             out = self.shaped(f"{name}.relu", channels, x.level)
         return out
 
+    def strided(self, weight: Array, bias: Array, name: str) -> Map:
+        """Write a convolution of the image with stride 2 and a ReLU, to level 1.
+
+        Parameters
+        ----------
+        weight : ndarray, shape (O, 1, k, k)
+            k is even; the output pixel lies in the middle of its kernel.
+        bias : ndarray, shape (O,)
+        name : str
+        """
+        edge = weight.shape[2]
+        factors = [
+            self.constant(f"{name}.weight", weight),
+            self.constant(f"{name}.bias", bias),
+        ]
+        self.operator(
+            "Conv",
+            ["image", *factors],
+            name,
+            kernel_shape=[edge, edge],
+            pads=[edge // 2 - 1] * 4,
+            strides=[2, 2],
+        )
+        return self.relu(self.shaped(name, len(bias), 1), f"{name}.relu")
+
+    def added(self, x: Map, other: Map, name: str) -> Map:
+        """Write the sum of two maps of one shape."""
+        return self.shaped(self.operator("Add", [x.name, other.name], name), x.channels, x.level)
+
+    def unfolded(self, x: Map, factor: int, name: str) -> Map:
+        """Write channels as ``factor`` x ``factor`` pixels (torch's pixel_shuffle)."""
+        self.operator("DepthToSpace", [x.name], name, blocksize=factor, mode="CRD")
+        level = x.level - factor.bit_length() + 1
+        return self.shaped(name, x.channels // factor**2, level)
+
     def pooled(self, x: Map, name: str) -> Map:
         """Write a 2x2 maximum."""
         self.operator("MaxPool", [x.name], name, kernel_shape=[2, 2], strides=[2, 2])

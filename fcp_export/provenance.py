@@ -54,7 +54,7 @@ def provenance_of_run(
         What it learnt from.
     settings : DistillSettings
     teacher : str
-        What taught it.
+        What its targets are from.
     init : Path or None
         Weights it started from: their data and licences are its own, too.
     """

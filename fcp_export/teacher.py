@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fcp_export.architectures.networks import CellposeNet, build
+from fcp_export.architectures.networks import Network, build
 from fcp_runtime.errors import ModelError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MARGIN = 48
 """Pixels on each side of a tile that are computed but not kept, where a neighbour has them."""
 
 
-def load_cellpose(path: Path, key: str = "cellpose") -> CellposeNet:
+def load_cellpose(path: Path, key: str = "cellpose") -> Network:
     """Load a checkpoint with Cellpose's key names into the network ``key``.
 
     Parameters
@@ -38,7 +38,7 @@ def load_cellpose(path: Path, key: str = "cellpose") -> CellposeNet:
 
     Returns
     -------
-    CellposeNet
+    Network
         In evaluation mode. Without ``diam_mean`` in the file it is Cellpose's 30.
 
     Raises
@@ -68,7 +68,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def from_cellpose(state: Mapping[str, Tensor], key: str, *, name: str) -> CellposeNet:
+def from_cellpose(state: Mapping[str, Tensor], key: str, *, name: str) -> Network:
     """Return network ``key`` with the weights of a Cellpose state dict, in evaluation mode.
 
     Entries may be left over in the two networks that are parts of Cellpose's, ``"dilated"`` and
@@ -114,18 +114,18 @@ def with_new_doubling(state: Mapping[str, Tensor], key: str) -> dict[str, Tensor
     return {k: v for k, v in fresh.items() if k.startswith(DOUBLING)} | dict(state)
 
 
-def to_cellpose(net: CellposeNet) -> dict[str, Tensor]:
+def to_cellpose(net: Network) -> dict[str, Tensor]:
     """Return the network's state dict under the names that Cellpose 3.1 loads, float32."""
     return {k: v.detach().clone() for k, v in net.state_dict().items()}
 
 
 @torch.inference_mode()
-def teacher_maps(net: CellposeNet, image: Tensor) -> Tensor:
+def teacher_maps(net: Network, image: Tensor) -> Tensor:
     """Run a teacher over one image at network scale.
 
     Parameters
     ----------
-    net : CellposeNet
+    net : Network
         In evaluation mode.
     image : Tensor of float32, shape (H, W)
         Normalised; any size. Reflected to a multiple of 8, cut into tiles of at most `TILE`.

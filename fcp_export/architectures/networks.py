@@ -1,6 +1,6 @@
-"""The ten networks of the thesis as one table of specifications.
+"""The ten networks of the thesis and those beyond it as one table of specifications.
 
-Source: thesis, section 3.3 and table 3.5.
+Source of the ten: thesis, section 3.3 and table 3.5.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from fcp_export.architectures.unet import UNet, UNetSpec
 from fcp_export.architectures.units import (
     StyleUnit,
     bn_relu_conv,
@@ -63,8 +64,13 @@ class Spec:
     dilation: int = 1
     idle_projection: bool = False
 
+    @property
+    def multiple(self) -> int:
+        """Height and width of a tile must be multiples of it: three poolings by 2."""
+        return 8
 
-SPECS: dict[str, Spec] = {
+
+SPECS: dict[str, Spec | UNetSpec] = {
     spec.key: spec
     for spec in (
         Spec("cellpose", "Cellpose", "full", "full", "nearest", False, FULL_BASE, 6_600_845),
@@ -77,9 +83,10 @@ SPECS: dict[str, Spec] = {
         Spec("v1", "FasterCellpose v1", "full", "full", "nearest", True, HALF_BASE, 326_533),
         Spec("v2", "FasterCellpose v2", "compressed", "compressed", "interleaved", True, HALF_BASE, 188_293, 2),
         Spec("v3", "FasterCellpose v3", "plain", "plain", "transposed", True, HALF_BASE, 116_693, 2, True),
+        UNetSpec("v4", "FasterCellpose v4", (16, 32, 64, 128), 355_950),
     )
 }  # fmt: skip
-"""All networks, by key, in the order of table 3.5."""
+"""All networks, by key: the ten of the thesis in the order of table 3.5, then those beyond it."""
 
 
 class EncoderLevel(nn.Module):
@@ -253,9 +260,15 @@ class CellposeNet(nn.Module):
         return self.output(self.upsample(maps, style))  # type: ignore[no-any-return]
 
 
-def build(key: str, diam_mean: float = 17.0) -> CellposeNet:
+Network = CellposeNet | UNet
+"""A network of the table, ready to be trained or exported."""
+
+
+def build(key: str, diam_mean: float = 17.0) -> Network:
     """Return the network of that key with Kaiming-initialised convolutions (thesis, 3.3.2)."""
-    net = CellposeNet(SPECS[key], diam_mean)
+    spec = SPECS[key]
+    net: Network
+    net = UNet(spec, diam_mean) if isinstance(spec, UNetSpec) else CellposeNet(spec, diam_mean)
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

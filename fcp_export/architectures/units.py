@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from fcp_export.architectures.active import active_depthwise
+from fcp_export.architectures.fused_depthwise import fused_depthwise
 
 
 class SeparableConv2d(nn.Module):
@@ -57,7 +57,7 @@ class ActiveConv(nn.Sequential):
         norm: Any = self[0]
         conv: Any = self[-1]
         floor = 0.0 if len(self) == 3 else -math.inf
-        mixed = active_depthwise(x, norm, conv.depthwise, floor)
+        mixed = fused_depthwise(x, norm, conv.depthwise, floor)
         return _product(mixed, conv.pointwise.weight[:, :, 0, 0], conv.pointwise.bias)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ main.add_command(crossval)
 
 
 @main.command()
-@shared.options(shared.STUDENT, shared.TEACHER, shared.MANIFEST, shared.OUTPUT, shared.CACHE)
+@shared.options(
+    shared.STUDENT, shared.TEACHER_OR_LABELS, shared.MANIFEST, shared.OUTPUT, shared.CACHE
+)
 @click.option(
     "--init",
     type=click.Path(path_type=Path),
@@ -45,44 +48,53 @@ main.add_command(crossval)
 @click.option(
     "--dim",
     type=click.FloatRange(1),
-    default=1.0,
+    help="Nuclei of 2-D images are made up to so many times fainter than others; else as "
+    "--augmentation says.",
+)
+@click.option(
+    "--augmentation",
+    type=click.Choice(["usual", "wide"]),
+    default="usual",
     show_default=True,
-    help="Nuclei of 2-D images are made up to so many times fainter than others.",
+    help="How far patches differ from their images; wide: as for v4, diameters wrong by up to 1.6, "
+    "hollow nuclei, dust, uneven light, clipped and coarse grey levels.",
 )
 @shared.options(shared.TARGET, shared.LABEL_SHARE, *shared.COURSE, *shared.DATA)
 @shared.options(shared.THREADS, shared.SEED, shared.RESUME)
 @command_line("fcp-distill")
 def student(
     student: str,
-    teacher: Path,
+    teacher: Path | None,
     manifest: Path,
     output: Path,
     cache: Path | None,
     init: Path | None,
     diameter: float | None,
-    dim: float,
+    dim: float | None,
+    augmentation: str,
     label_share: float,
     threads: int | None,
     resume: bool,
     **options: Any,
 ) -> None:
-    """Distil a student from a teacher on the train rows of a manifest."""
+    """Distil a student from a teacher on the train rows of a manifest, or train it from labels."""
     shared.start(student, threads)
-    from fcp_export.data.patches import Augmentation
+    from fcp_export.data.patches import WIDE, Augmentation
+    from fcp_export.distill.pipeline import distil, usual_diameter
     from fcp_export.distill.settings import DistillSettings
-    from fcp_export.distill.walk import distil, usual_diameter
 
     data = shared.data_settings(
         options,
-        label_share=label_share,
+        label_share=1.0 if teacher is None else label_share,
         diameter=diameter or usual_diameter(student, teacher, init),
     )
+    looks = WIDE if augmentation == "wide" else Augmentation()
     run = distil(
         output,
         DistillSettings(
             student,
             init=init.name if init else "",
-            augmentation=Augmentation(dim=dim),
+            augmentation=looks if dim is None else replace(looks, dim=dim),
             data=data,
             **options,
         ),
@@ -129,8 +141,8 @@ def teacher(
     """Fine-tune a Cellpose checkpoint on the labelled train rows: OUTPUT/teacher.pt."""
     shared.start("cellpose", threads)
     from fcp_export.distill.loop import TEACHER
+    from fcp_export.distill.pipeline import fine_tune
     from fcp_export.distill.settings import DistillSettings
-    from fcp_export.distill.walk import fine_tune
 
     data = shared.data_settings(options, label_share=1.0, diameter=diameter)
     run = fine_tune(

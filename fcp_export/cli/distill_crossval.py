@@ -61,14 +61,14 @@ def crossval(
     tried with the rest at their first. Called again, the command goes on where it stopped.
     """
     shared.start(student, threads)
-    from fcp_export.distill.crossval import cross_validate, star
+    from fcp_export.distill.crossval import cross_validate, one_at_a_time
     from fcp_export.distill.settings import DistillSettings
 
     data = shared.data_settings(options, label_share=label_share, diameter=diameter[0])
     cross_validate(
         output,
         DistillSettings(student, data=data, **options),
-        star(learning_rate, batch_size, diameter),
+        one_at_a_time(learning_rate, batch_size, diameter),
         folds,
         manifest,
         teacher,

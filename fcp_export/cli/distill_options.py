@@ -27,6 +27,11 @@ TEACHER = click.option(
     required=True,
     help="Checkpoint in Cellpose's format.",
 )
+TEACHER_OR_LABELS = click.option(
+    "--teacher",
+    type=click.Path(path_type=Path),
+    help="Checkpoint in Cellpose's format; without one exact labels alone are learnt from.",
+)
 OUTPUT = click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Run folder."
 )
@@ -59,6 +64,14 @@ DATA = (
     click.option("--domain", default="", help="Only rows of this domain in the manifest."),
     click.option(
         "--without", multiple=True, metavar="SOURCE", help="No rows of this source; repeatable."
+    ),
+    click.option(
+        "--licence",
+        "licences",
+        multiple=True,
+        metavar="NAME",
+        help="Only rows of this licence, without its version (CC0, 'CC BY', BSD, MIT, Apache); "
+        "repeatable. Of any by default.",
     ),
     click.option(
         "--phantoms",
@@ -135,6 +148,7 @@ def data_settings(options: dict[str, Any], *, label_share: float, diameter: floa
     return DataSettings(
         domain=options.pop("domain"),
         without=options.pop("without"),
+        licences=options.pop("licences"),
         phantoms=options.pop("phantoms"),
         phantom_seed=options["seed"],
         slice_step=options.pop("slice_step"),

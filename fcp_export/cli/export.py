@@ -83,6 +83,7 @@ def _print_list(*, as_json: bool) -> None:
             "key": key,
             "title": spec.title,
             "parameters": spec.parameters,
+            "multiple": spec.multiple,
             "macs_1024": count_macs(key),
         }
         for key, spec in SPECS.items()
@@ -90,7 +91,9 @@ def _print_list(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    click.echo(f"{'key':22}{'title':34}{'parameters':>12}{'MACs at 1024x1024':>20}")
+    click.echo(f"{'key':22}{'title':34}{'parameters':>12}{'MACs at 1024x1024':>20}{'sides':>7}")
     for row in rows:
         macs = f"{row['macs_1024'] / 1e9:.2f} G"
-        click.echo(f"{row['key']:22}{row['title']:34}{row['parameters']:>12,}{macs:>20}")
+        click.echo(
+            f"{row['key']:22}{row['title']:34}{row['parameters']:>12,}{macs:>20}{row['multiple']:>7}"
+        )

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from fcp_export.architectures.networks import CellposeNet
+    from fcp_export.architectures.networks import Network
     from fcp_export.data.slices import SliceSet
 
 
 @dataclass(frozen=True)
-class Taught:
+class Targets:
     """Slices with the teacher's maps.
 
     Attributes
@@ -47,7 +47,7 @@ class Taught:
     maps: NDArray[np.float16]
 
 
-def fingerprint(net: CellposeNet) -> str:
+def fingerprint(net: Network) -> str:
     """Return a short hash of a network's weights: it names what a cache was made with."""
     digest = hashlib.sha256()
     for name, value in sorted(net.state_dict().items()):
@@ -56,9 +56,9 @@ def fingerprint(net: CellposeNet) -> str:
     return digest.hexdigest()[:16]
 
 
-def teach(
-    sets: Iterable[SliceSet], net: CellposeNet, folder: Path, *, label_share: float, diameter: float
-) -> list[Taught]:
+def make_targets(
+    sets: Iterable[SliceSet], net: Network, folder: Path, *, label_share: float, diameter: float
+) -> list[Targets]:
     """Return slices and target maps, the teacher's from the cache where it has them.
 
     Slices on which the teacher sees no nucleus at all are dropped (thesis, section 3.1), unless
@@ -67,7 +67,7 @@ def teach(
     Parameters
     ----------
     sets : iterable of SliceSet
-    net : CellposeNet
+    net : Network
         The teacher, in evaluation mode.
     folder : Path
         Where the cache lies; made if need be.
@@ -79,7 +79,7 @@ def teach(
     """
     folder.mkdir(parents=True, exist_ok=True)
     made_with = fingerprint(net)
-    taught = []
+    targets = []
     for slices in sets:
         digest = hashlib.sha256(slices.images.tobytes()).hexdigest()[:16]
         size = "" if diameter == float(net.diam_mean) else f"-{diameter:g}"
@@ -97,11 +97,11 @@ def teach(
         if seen.any():
             kept = replace(slices, images=slices.images[seen], labels=None)
             maps = maps[seen] if labels is None else blend(maps[seen], labels[seen], label_share)
-            taught.append(Taught(kept, maps))
-    return taught
+            targets.append(Targets(kept, maps))
+    return targets
 
 
-def label(sets: Iterable[SliceSet]) -> list[Taught]:
+def label_targets(sets: Iterable[SliceSet]) -> list[Targets]:
     """Return slices and the maps that their exact labels give; what has no label is left out."""
     labelled = []
     for slices in sets:
@@ -110,7 +110,7 @@ def label(sets: Iterable[SliceSet]) -> list[Taught]:
         seen = slices.labels.any((1, 2))
         kept = replace(slices, images=slices.images[seen], labels=None)
         nothing = np.zeros((int(seen.sum()), 3, *slices.images.shape[1:]), np.float16)
-        labelled.append(Taught(kept, blend(nothing, slices.labels[seen], 1.0)))
+        labelled.append(Targets(kept, blend(nothing, slices.labels[seen], 1.0)))
     return labelled
 
 
@@ -138,7 +138,7 @@ def blend(
     return np.concatenate((flow, logit[:, None]), 1).astype(np.float16)
 
 
-def _maps(net: CellposeNet, images: NDArray[np.float16], enlarge: float) -> NDArray[np.float16]:
+def _maps(net: Network, images: NDArray[np.float16], enlarge: float) -> NDArray[np.float16]:
     maps = np.empty((len(images), 3, *images.shape[1:]), np.float16)
     for index, image in enumerate(images):
         pixels = torch.from_numpy(image.astype(np.float32))

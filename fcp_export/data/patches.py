@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fcp_export.data.cache import Taught
+    from fcp_export.data.cache import Targets
 
 BACKGROUND = 0.1
 """Share of patches that may show background alone: a student must learn to stay silent, too."""
@@ -46,6 +46,16 @@ class Augmentation:
         Most that light from outside the plane adds, in units of the normalised image.
     axial : float
         Largest spacing of planes, in pixels, that slices along z are made to look like.
+    hollow : float
+        Most of its light that a spot inside a nucleus loses: nucleoli, hollow and ring-shaped nuclei.
+    debris : float
+        Largest brightness of specks and hot pixels, in units of the normalised image.
+    shade : float
+        Images by themselves are up to so many times darker in places.
+    saturation : float
+        Least level, in units of the normalised image, at which bright pixels are cut off.
+    levels : int
+        Fewest grey levels between 0 and 1 that a patch is rounded to.
     """
 
     scale: float = 1.3
@@ -56,7 +66,17 @@ class Augmentation:
     dim: float = 1.0
     haze: float = 0.6
     axial: float = 4.0
+    hollow: float = 0.0
+    debris: float = 0.0
+    shade: float = 1.0
+    saturation: float = 1.0
+    levels: int = 0
 
+
+WIDE = Augmentation(
+    scale=1.6, dim=6.0, hollow=1.0, debris=4.0, shade=2.0, saturation=0.4, levels=12
+)
+"""What v4 learnt with: wrong diameters, hollow nuclei, dust, uneven light, clipped and coarse grey."""
 
 PLAIN = Augmentation(scale=1.0, blur=0.0, noise=0.0, gain=1.0, gamma=1.0, haze=0.0, axial=1.0)
 """No augmentation but flips and rotations: for validation."""
@@ -86,7 +106,7 @@ class Sampler:
 
     Parameters
     ----------
-    taught : sequence of Taught
+    targets : sequence of Targets
         Slices with maps.
     augmentation : Augmentation
         How far patches may differ from their images.
@@ -96,15 +116,15 @@ class Sampler:
 
     def __init__(
         self,
-        taught: Sequence[Taught],
+        targets: Sequence[Targets],
         augmentation: Augmentation,
         batch_size: int,
     ) -> None:
-        self.taught = taught
+        self.targets = targets
         self.augmentation = augmentation
         self.batch_size = batch_size
-        self.chance = chances(taught)
-        self.shapes = np.array([item.slices.images.shape[1:] for item in taught])
+        self.chance = chances(targets)
+        self.shapes = np.array([item.slices.images.shape[1:] for item in targets])
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """Draw one batch; most patches where the teacher sees only background are drawn again."""
@@ -121,7 +141,7 @@ class Sampler:
     ) -> tuple[Tensor, Tensor, Tensor]:
         tries = 1 if rng.random() < BACKGROUND else 20
         for _ in range(tries):
-            item = self.taught[int(rng.choice(len(self.taught), p=chance))]
+            item = self.targets[int(rng.choice(len(self.targets), p=chance))]
             index = int(rng.integers(len(item.slices.images)))
             image = torch.from_numpy(item.slices.images[index])
             maps = torch.from_numpy(item.maps[index])
@@ -135,18 +155,22 @@ class Sampler:
         dimmed = self.augmentation.dim > 1 and not item.slices.stack
         if dimmed and rng.random() < 0.4:
             image = dim(image, maps[2] > 0, rng, self.augmentation.dim)
+        if self.augmentation.hollow > 0 and rng.random() < 0.3:
+            image = hollow(image, maps[2] > 0, rng, self.augmentation.hollow)
+        if self.augmentation.shade > 1 and not item.slices.stack and rng.random() < 0.15:
+            image = shade(image, rng, self.augmentation.shade)
         return degrade(image, rng, self.augmentation), maps, inside
 
 
-def chances(taught: Sequence[Taught]) -> NDArray[np.float64]:
+def chances(targets: Sequence[Targets]) -> NDArray[np.float64]:
     """Return how likely each item is drawn, so that large images and sources crowd out no others.
 
     Items count by the square root of their pixels, sources by the fourth root of their items'
     sum: the smallest source, of crowded tissue, is the hardest.
     """
-    roots = np.sqrt([item.slices.images.size for item in taught])
-    sources = np.array([item.slices.source for item in taught])
-    chance = np.zeros(len(taught))
+    roots = np.sqrt([item.slices.images.size for item in targets])
+    sources = np.array([item.slices.source for item in targets])
+    chance = np.zeros(len(targets))
     for source in sorted(set(sources)):
         share = roots * (sources == source)
         chance += share / share.sum() ** 0.75
@@ -243,7 +267,72 @@ def degrade(image: Tensor, rng: np.random.Generator, how: Augmentation) -> Tenso
         if rng.random() < 0.3:  # grain wider than a pixel, as after upsampling
             noise = 2 * gaussian_blur(noise, 0.8)
         image = image + level * noise
+    return blemish(image, rng, how)
+
+
+def blemish(image: Tensor, rng: np.random.Generator, how: Augmentation) -> Tensor:
+    """Add debris to a patch (1, P, P), cut off bright pixels, round to few grey levels."""
+    if how.debris > 0 and rng.random() < 0.2:
+        image = image + debris(image.shape[-1], rng, how.debris)
+    if how.saturation < 1 and rng.random() < 0.15:
+        level = rng.uniform(how.saturation, 1)
+        image = image.clamp(max=level) / level
+    if how.levels > 0 and rng.random() < 0.15:
+        steps = how.levels * 8 ** rng.uniform(0, 1)
+        image = (image * steps).round() / steps
     return image
+
+
+def hollow(image: Tensor, nuclei: Tensor, rng: np.random.Generator, most: float) -> Tensor:
+    """Darken spots inside nuclei (bool, P, P) of a patch (1, P, P), by up to ``most`` of their light.
+
+    The radius of a spot is up to 0.8 of the distance from its middle to the nearest outline: small
+    ones look like nucleoli, large ones leave a ring. The centres of nuclei are the likeliest.
+    """
+    depth = ndimage.distance_transform_edt(nuclei.numpy())
+    likely = np.where(depth > 2.5, depth**2, 0).ravel()
+    if not likely.any():
+        return image
+    count = (
+        1 + int(rng.integers(1, 3)) * int(nuclei.sum()) // 230
+    )  # pixels of a disc of diameter 17
+    centres = rng.choice(likely.size, count, p=likely / likely.sum())
+    light = np.ones(depth.shape, np.float32)
+    for y, x in zip(*np.unravel_index(centres, depth.shape), strict=True):
+        radius = depth[y, x] * rng.uniform(0.25, 0.8)
+        reach = math.ceil(radius) + 1
+        rows, cols = (
+            slice(max(0, y - reach), y + reach + 1),
+            slice(max(0, x - reach), x + reach + 1),
+        )
+        window = light[rows, cols]
+        near_y = np.arange(rows.start, rows.start + window.shape[0])[:, None] - y
+        near_x = np.arange(cols.start, cols.start + window.shape[1]) - x
+        inside = np.clip(radius + 0.5 - np.hypot(near_y, near_x * rng.uniform(0.8, 1.25)), 0, 1)
+        np.minimum(window, 1 - rng.uniform(0.3, 1) * most * inside, out=window)
+    light[depth == 0] = 1
+    ground = image[0][~nuclei].median() if not nuclei.all() else image.min()
+    return ground + torch.from_numpy(light)[None] * (image - ground)
+
+
+def shade(image: Tensor, rng: np.random.Generator, most: float) -> Tensor:
+    """Darken a patch (1, P, P) unevenly, slowly over its width, by up to ``most`` times."""
+    nodes = torch.from_numpy(most ** -rng.uniform(0, 1, (1, 1, 3, 3)).astype(np.float32))
+    gain = interpolate(nodes, image.shape[1:], mode="bicubic", align_corners=True)[0]
+    return image * gain.clamp(1 / most, 1)
+
+
+def debris(edge: int, rng: np.random.Generator, most: float) -> Tensor:
+    """Return light (1, P, P) of a few small specks, or of hot pixels, as bright as ``most``."""
+    light = torch.zeros(1, edge, edge)
+    count = int(rng.integers(1, 16))
+    places = rng.integers(0, edge, (2, count))
+    brightness = torch.from_numpy(rng.uniform(0.3, most, count).astype(np.float32))
+    light[0, places[0], places[1]] = brightness
+    if rng.random() < 0.4:
+        return light
+    sigma = rng.uniform(0.5, 1.6)
+    return gaussian_blur(light, sigma) * (2 * math.pi * sigma**2)
 
 
 def dim(image: Tensor, nuclei: Tensor, rng: np.random.Generator, most: float) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ class DataSettings:
         Only rows of this domain (a lab's name for an objective, a stain); empty: all rows.
     without : tuple of str
         No rows of these sources: how well does a student do on what it never saw?
+    licences : tuple of str
+        Only rows of these licences, named without version, such as ``"CC BY"``; empty: of any.
     phantoms : int
         Synthetic organoids in addition, see `fcp_export.data.phantoms`.
     phantom_seed : int
@@ -60,6 +63,7 @@ class DataSettings:
 
     domain: str = ""
     without: tuple[str, ...] = ()
+    licences: tuple[str, ...] = ()
     phantoms: int = 0
     phantom_seed: int = 0
     slice_step: int = 2
@@ -114,6 +118,9 @@ def train_rows(manifest: Path, settings: DataSettings) -> list[Row]:
                 f"rows of a split train* have: {', '.join(sorted(sources))}"
             )
     train = [row for row in train if row.source not in settings.without]
+    if settings.licences:
+        allowed = {name.casefold() for name in settings.licences}
+        train = [row for row in train if licence_family(row.licence) in allowed]
     if settings.domain:
         train = [row for row in train if row.domain == settings.domain]
     if settings.default_diameter is None:
@@ -128,8 +135,23 @@ def train_rows(manifest: Path, settings: DataSettings) -> list[Row]:
             )
     if not train:
         which = f" of domain {settings.domain}" if settings.domain else ""
+        which += f" under {' or '.join(settings.licences)}" if settings.licences else ""
         raise InputError(f"{manifest}: no row of a split train*{which} with a diameter")
     return train
+
+
+def licence_family(stated: str) -> str:
+    """Return a licence without remarks, version and case: ``CC BY 3.0 (note)`` is ``cc by``.
+
+    What restricts a licence stays in its name: ``CC BY-NC 4.0`` is ``cc by-nc``.
+
+    Examples
+    --------
+    >>> [licence_family(name) for name in ("BSD-3-Clause", "Apache-2.0", "CC BY-NC 4.0", "CC0")]
+    ['bsd', 'apache', 'cc by-nc', 'cc0']
+    """
+    name = re.split(r"[(;,]", stated, maxsplit=1)[0].strip().casefold()
+    return re.sub(r"[-\s]v?\d[\d.]*(-clause)?$", "", name)
 
 
 def plane_digests(pixels: NDArray[Any]) -> list[str]:
@@ -142,7 +164,7 @@ def plane_digests(pixels: NDArray[Any]) -> list[str]:
     ]
 
 
-def proven_rows(rows: Sequence[Row], manifest: Path) -> dict[str, list[str]]:
+def check_leakage(rows: Sequence[Row], manifest: Path) -> dict[str, list[str]]:
     """Return the plane hashes of each image, after comparing them with all other splits' images.
 
     Raises
@@ -165,7 +187,7 @@ def proven_rows(rows: Sequence[Row], manifest: Path) -> dict[str, list[str]]:
 
 
 def digest_of(planes: Mapping[str, Sequence[str]]) -> str:
-    """Return a hash of what all planes show (`proven_rows`), wherever the files lie."""
+    """Return a hash of what all planes show (`check_leakage`), wherever the files lie."""
     digests = sorted(digest for several in planes.values() for digest in several)
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()[:16]
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 NOTHING = np.zeros((0, 0, 0), np.float16)
 PHANTOM = "phantom"
-"""Source of synthetic organoids: taught, but never validated with."""
+"""Source of synthetic organoids: learnt from, but never validated with."""
 VIEWS = {"XY": (0, 1, 2), "ZY": (2, 0, 1), "ZX": (1, 0, 2)}
 """For each view the axes of a (Z, Y, X) stack as (normal, rows, columns)."""
 

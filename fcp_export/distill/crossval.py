@@ -14,11 +14,11 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from fcp_export.data.cache import fingerprint
-from fcp_export.data.rows import digest_of, proven_rows, train_rows
+from fcp_export.data.rows import check_leakage, digest_of, train_rows
 from fcp_export.data.slices import fold_groups
 from fcp_export.distill.curves import read_log
 from fcp_export.distill.loop import Run
-from fcp_export.distill.walk import members, starting_net, taught_slices, train_on
+from fcp_export.distill.pipeline import distillation_targets, members, starting_net, train_on
 from fcp_export.teacher import load_cellpose
 from fcp_runtime.errors import SettingsError
 from fcp_runtime.evaluate.manifest import GROUPS
@@ -65,7 +65,7 @@ class Configuration:
         return replace(settings, validate_every=settings.steps)
 
 
-def star(
+def one_at_a_time(
     rates: Sequence[float], batch_sizes: Sequence[int], diameters: Sequence[float]
 ) -> list[Configuration]:
     """Return the first value of each, and every other value with the rest at their first."""
@@ -115,12 +115,14 @@ def cross_validate(
         If it holds folds of another manifest, teacher or number.
     """
     rows = train_rows(manifest, base.data)
-    planes = proven_rows(rows, manifest)
+    planes = check_leakage(rows, manifest)
     net = load_cellpose(teacher)
     for number, configuration in enumerate(configurations):
         settings = configuration.settings(base)
-        taught = taught_slices(rows, settings.data, net, cache or folder / "teacher", progress)
-        dealt = fold_groups(members(taught), folds)
+        targets = distillation_targets(
+            rows, settings.data, net, cache or folder / "teacher", progress
+        )
+        dealt = fold_groups(members(targets), folds)
         if not all(dealt):
             raise SettingsError(
                 f"{folds} folds need as many groups of images, not {sum(map(len, dealt))}: {GROUPS}"
@@ -132,7 +134,7 @@ def cross_validate(
             run.made_from(teacher=fingerprint(net), manifest=digest_of(planes), folds=str(folds))
             if not run.result.exists():
                 run.write_rows(planes, held)
-                train_on(run, taught, held, progress)
+                train_on(run, targets, held, progress)
         write_tables(folder, base, configurations[: number + 1], folds)
 
 

@@ -12,6 +12,7 @@ import json
 import math
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from fcp_export.architectures.networks import CellposeNet
+    from fcp_export.architectures.networks import Network
     from fcp_export.data.patches import Batch, Sampler
     from fcp_export.distill.settings import DistillSettings
     from fcp_runtime.machine.workers import Progress
@@ -50,7 +51,7 @@ class Run:
     folder : Path
         Made if need be.
     settings : DistillSettings
-    net : CellposeNet
+    net : Network
         The network at the start of the run; it is trained in place.
     resume : bool
         Go on from ``checkpoint.pt``; without it a folder that holds one is refused.
@@ -62,7 +63,7 @@ class Run:
     """
 
     def __init__(
-        self, folder: Path, settings: DistillSettings, net: CellposeNet, *, resume: bool
+        self, folder: Path, settings: DistillSettings, net: Network, *, resume: bool
     ) -> None:
         self.folder = folder
         self.settings = settings
@@ -160,7 +161,7 @@ class Run:
         """Whether the result is what validated best; a run of before that was kept has none."""
         return self.stopped and bool(self.best["weights"])
 
-    def train(self, train: Sampler, validation: Sampler, progress: Progress) -> CellposeNet:
+    def train(self, train: Sampler, validation: Sampler, progress: Progress) -> Network:
         """Train to the end of the schedule or until stopping early; return the averaged network.
 
         An interrupt leaves a checkpoint behind. Batches depend on seed and step only, so a
@@ -180,10 +181,14 @@ class Run:
                 stacklevel=2,
             )
         started, losses = time.monotonic() - self.seconds, []
+        drawer = ThreadPoolExecutor(1)  # the next batch is drawn while this one is learnt from
+        drawn = drawer.submit(train.batch, np.random.default_rng((settings.seed, self.step)))
         try:
             while self.step < settings.steps and not self.stopped:
-                rng = np.random.default_rng((settings.seed, self.step))
-                losses.append(self._learn(train.batch(rng)))
+                batch = drawn.result()
+                rng = np.random.default_rng((settings.seed, self.step + 1))
+                drawn = drawer.submit(train.batch, rng)
+                losses.append(self._learn(batch))
                 self.step += 1
                 self.seconds = time.monotonic() - started
                 if self.step % settings.validate_every == 0 or self.step == settings.steps:
@@ -204,6 +209,7 @@ class Run:
             self._save()
             raise
         finally:
+            drawer.shutdown()
             write_curves(self.folder)
         if self.takes_best:
             self.average.load_state_dict(self.best["weights"])
@@ -309,7 +315,7 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _average(average: CellposeNet, net: CellposeNet, decay: float) -> None:
+def _average(average: Network, net: Network, decay: float) -> None:
     """Move the averaged weights and running statistics towards the network's."""
     current: dict[str, Tensor] = net.state_dict()
     for name, value in average.state_dict().items():

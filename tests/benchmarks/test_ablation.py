@@ -75,7 +75,7 @@ def test_the_table_holds_the_scores_of_each_student_on_the_rows_kept_back(manife
         scores = score(match(masks, truth))
         assert float(line["made (2-D) F1"]) == pytest.approx(scores.counts(0.5).f1, abs=1e-4)
         assert float(line["made (2-D) mean AP"]) == pytest.approx(scores.mean_ap, abs=1e-4)
-    # the teacher sees a nucleus everywhere: labels by themselves teach more
+    # the teacher sees a nucleus everywhere: labels by themselves make_targets more
     assert overlap(out / "labels-alone") > overlap(out / "all-of-it")
     assert (out / "ablation.md").read_text() == done.output
 

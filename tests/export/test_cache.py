@@ -11,7 +11,7 @@ from test_slices import smooth, write_row
 
 from fcp_export.architectures.networks import build
 from fcp_export.data import cache
-from fcp_export.data.cache import blend, fingerprint, label, teach
+from fcp_export.data.cache import blend, fingerprint, label_targets, make_targets
 from fcp_export.data.rows import DataSettings, all_slices
 from fcp_export.teacher import MARGIN, TILE, teacher_maps
 from fcp_runtime.machine.workers import silent
@@ -38,7 +38,7 @@ def constant_maps(calls: list, logit: float):
 def run(rows, net, folder, label_share=0.0, diameter=17.0):
     settings = DataSettings(slice_step=4, diameter=diameter)
     sets = all_slices(rows, settings, silent)
-    return teach(sets, net, folder, label_share=label_share, diameter=diameter)
+    return make_targets(sets, net, folder, label_share=label_share, diameter=diameter)
 
 
 def test_the_teacher_is_asked_once_for_each_slice(tmp_path, net, monkeypatch):
@@ -138,14 +138,14 @@ def test_exact_labels_alone_make_the_targets_of_a_teacher(tmp_path):
     labels[8:12, 10:31, 31:50] = 7  # touches the other
     row = write_row(tmp_path, smooth((20, 40, 60)), labels, voxel_um=CUBE)
     sets = list(all_slices([row], DataSettings(slice_step=4), silent))
-    found = label(sets)
+    found = label_targets(sets)
     assert [len(item.maps) for item in found] == [1, 10, 5]  # slices that show an object
     for item, slices in zip(found, sets, strict=True):
         shown = slices.labels[slices.labels.any((1, 2))]
         np.testing.assert_array_equal(item.maps[:, 2] > 0, shown > 0)
         flow = 5 * np.stack([flows_from_labels(plane) for plane in shown])
         np.testing.assert_allclose(item.maps[:, :2], flow, atol=4e-3)
-    assert label([replace(item, labels=None) for item in sets]) == []
+    assert label_targets([replace(item, labels=None) for item in sets]) == []
 
 
 def test_labels_are_mixed_in_by_their_share(tmp_path, net, monkeypatch):

@@ -147,6 +147,39 @@ def test_a_source_is_left_out_and_an_unknown_one_is_refused(manifest, tmp_path):
     assert "no source elsewhere to leave out; rows of a split train* have: made, other" in unknown.stderr  # fmt: skip
 
 
+def test_only_rows_of_the_licences_asked_for_are_learnt_from(manifest, tmp_path):
+    lines = manifest.read_text().splitlines()
+    stated = ["CC0", "LGPL-3.0 (repository)", "cc by 4.0 (third-party)", "MIT", "", "", ""]
+    rows = [f"{line},{licence}" for line, licence in zip(lines[1:], stated, strict=True)]
+    manifest.write_text("\n".join([f"{lines[0]},licence", *rows]) + "\n")
+    more = ["--licence", "CC0", "--licence", "CC BY"]
+    assert distil(manifest, tmp_path / "run", *more).exit_code == 0
+    assert [n[-7:-4] for n in rows_of(tmp_path / "run")["images"]] == ["2d0", "3d2"]
+    told = json.loads((tmp_path / "run" / "student.json").read_text())
+    assert told["licences"] == ["made: CC0", "made: cc by 4.0 (third-party)"]
+    refused = distil(manifest, tmp_path / "other", "--licence", "BSD")
+    assert refused.exit_code == 1
+    assert "no row of a split train* under BSD" in refused.stderr
+
+
+def test_without_a_teacher_exact_labels_are_learnt_from(manifest, tmp_path, monkeypatch):
+    monkeypatch.setattr(patches, "PATCH_EDGES", (32,))
+    arguments = [
+        "student", "--student", "v4", "--manifest", manifest, "-o", tmp_path / "run",
+        "--patches", "2", "--batch-size", "1", "--slice-step", "6", "--validate-every", "1",
+        "--augmentation", "wide", "--validation", "0.5",
+    ]  # fmt: skip
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert done.exit_code == 0, done.output
+    # the third stack has no labels
+    assert [n[-7:-4] for n in rows_of(tmp_path / "run")["images"]] == ["2d0", "2d1", "3d2"]
+    told = json.loads((tmp_path / "run" / "student.json").read_text())
+    assert told["teacher"] == "labels"
+    assert told["recipe"]["data"]["label_share"] == 1
+    assert told["recipe"]["augmentation"]["scale"] == 1.6
+    assert load_file(tmp_path / "run" / "student.safetensors")["diam_mean"].tolist() == [17.0]
+
+
 def test_a_specialist_starts_from_a_student(manifest, tmp_path):
     assert distil(manifest, tmp_path / "first").exit_code == 0
     first = tmp_path / "first" / "student.safetensors"
@@ -282,7 +315,7 @@ def test_a_teacher_without_labels_to_learn_from_is_refused(manifest, tmp_path):
     write_rows(manifest, *changes)
     refused = call("teacher", manifest, tmp_path / "run")
     assert refused.exit_code == 1
-    assert "a teacher learns from labels alone, and none of the 4 rows" in refused.stderr
+    assert "learns from labels alone, and none of the 4 rows" in refused.stderr
 
 
 def test_incomplete_labels_change_nothing_of_what_is_taught(manifest, tmp_path):

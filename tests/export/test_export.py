@@ -236,17 +236,19 @@ def test_the_command_prints_the_entry_as_json(checkpoint, tmp_path):
     assert entry["difference"] < 1e-4
 
 
-def test_the_list_names_all_ten():
+def test_the_list_names_all():
     rows = json.loads(run("--list", "--json").stdout)
-    assert len(rows) == 10
-    assert rows[-1] == {
+    assert len(rows) == 11
+    assert rows[9] == {
         "key": "v3",
         "title": "FasterCellpose v3",
         "parameters": 116_693,
         "macs_1024": 4_971_329_536,
+        "multiple": 8,
     }
-    line = run("--list").stdout.splitlines()[-1].split()
-    assert line == ["v3", "FasterCellpose", "v3", "116,693", "4.97", "G"]
+    assert (rows[-1]["key"], rows[-1]["multiple"]) == ("v4", 16)
+    line = run("--list").stdout.splitlines()[-2].split()
+    assert line == ["v3", "FasterCellpose", "v3", "116,693", "4.97", "G", "8"]
 
 
 @pytest.mark.parametrize(

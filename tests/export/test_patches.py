@@ -11,18 +11,22 @@ import torch
 from scipy import ndimage
 
 from fcp_export.data import patches
-from fcp_export.data.cache import Taught
+from fcp_export.data.cache import Targets
 from fcp_export.data.patches import (
     PLAIN,
     Augmentation,
     Sampler,
+    blemish,
     chances,
     coarsen,
     cut,
+    debris,
     degrade,
     dim,
     gaussian_blur,
     haze,
+    hollow,
+    shade,
 )
 from fcp_export.data.slices import SliceSet
 
@@ -40,10 +44,10 @@ def disc(shape=(140, 150), centre=(66.0, 81.0), radius=22.0) -> tuple[torch.Tens
     return torch.from_numpy(image), torch.from_numpy(maps.astype(np.float32))
 
 
-def taught(image: torch.Tensor, maps: torch.Tensor, source: str = "disc") -> Taught:
+def targets(image: torch.Tensor, maps: torch.Tensor, source: str = "disc") -> Targets:
     images = image.numpy().astype(np.float16)[None]
     slices = SliceSet(f"{source}/image", source, source, images)
-    return Taught(slices, maps.numpy().astype(np.float16)[None])
+    return Targets(slices, maps.numpy().astype(np.float16)[None])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -114,7 +118,7 @@ def test_a_patch_equals_the_image_sampled_by_scipy(seed, edge):
 
 
 def test_noise_leaves_maps_alone_and_changes_the_image():
-    source = [taught(*disc())]
+    source = [targets(*disc())]
     plain = Sampler(source, PLAIN, 1)
     noisy = Sampler(source, Augmentation(scale=1.0), 1)
     changed = 0
@@ -143,7 +147,7 @@ def test_degrading_keeps_numbers_finite_and_structure_visible(seed):
 
 
 def test_a_seed_determines_a_batch():
-    sampler = Sampler([taught(*disc())], Augmentation(), 2)
+    sampler = Sampler([targets(*disc())], Augmentation(), 2)
     one, again, other = (sampler.batch(np.random.default_rng(seed)) for seed in (5, 5, 6))
     for field in ("images", "maps", "inside"):
         assert torch.equal(getattr(one, field), getattr(again, field))
@@ -151,7 +155,7 @@ def test_a_seed_determines_a_batch():
 
 
 def test_a_batch_has_the_form_that_networks_take():
-    batch = Sampler([taught(*disc())], Augmentation(), 3).batch(np.random.default_rng(1))
+    batch = Sampler([targets(*disc())], Augmentation(), 3).batch(np.random.default_rng(1))
     edge = batch.images.shape[-1]
     assert edge in (96, 128, 160, 192, 224, 256)
     assert batch.images.shape == (3, 2, edge, edge)
@@ -163,7 +167,7 @@ def test_a_batch_has_the_form_that_networks_take():
 
 def test_most_patches_of_background_are_drawn_again():
     """One small disc in a wide image: a patch drawn once would mostly miss it."""
-    source = [taught(*disc((400, 400), (200.0, 200.0), 12.0))]
+    source = [targets(*disc((400, 400), (200.0, 200.0), 12.0))]
     sampler = Sampler(source, PLAIN, 4)
     batches = [sampler.batch(np.random.default_rng(seed)) for seed in range(40)]
     pairs = [pair for batch in batches for pair in zip(batch.maps, batch.inside, strict=True)]
@@ -182,7 +186,7 @@ def test_most_patches_of_background_are_drawn_again():
 def test_chances_follow_roots_of_pixels_and_of_sources():
     """Two images of one source, one of them four times as large, and a lone one of another."""
     sets = [((20, 20), "a"), ((40, 40), "a"), ((20, 20), "b")]
-    items = [taught(torch.zeros(shape), torch.zeros(3, *shape), source) for shape, source in sets]
+    items = [targets(torch.zeros(shape), torch.zeros(3, *shape), source) for shape, source in sets]
     shares = np.array([20 / 60**0.75, 40 / 60**0.75, 20**0.25])
     np.testing.assert_allclose(chances(items), shares / shares.sum())
 
@@ -274,8 +278,8 @@ def test_coarsening_takes_detail_along_rows_only(seed):
 def test_nuclei_of_images_by_themselves_are_dimmed_and_those_of_stacks_are_not(monkeypatch):
     seen = []
     monkeypatch.setattr(patches, "dim", lambda image, *_: seen.append(1) or image)
-    image = taught(*disc())
-    stack = Taught(replace(image.slices, stack=True), image.maps)  # one slice is left of it
+    image = targets(*disc())
+    stack = Targets(replace(image.slices, stack=True), image.maps)  # one slice is left of it
     for item, how, wanted in (
         (image, Augmentation(dim=6.0), True),
         (image, Augmentation(), False),
@@ -286,13 +290,66 @@ def test_nuclei_of_images_by_themselves_are_dimmed_and_those_of_stacks_are_not(m
         assert bool(seen) == wanted
 
 
+def test_a_hollow_nucleus_is_dark_inside_and_nothing_else_changes():
+    image, maps = disc((64, 64), (32.0, 32.0), 12.0)
+    nuclei = maps[2] > 0
+    image = torch.where(nuclei, 1.0, 0.2)[None]
+    for seed in SEEDS:
+        found = hollow(image, nuclei, np.random.default_rng(seed), 1.0)
+        assert torch.equal(found[0][~nuclei], image[0][~nuclei])
+        assert (found <= image + 1e-6).all()
+        assert (found >= 0.2 - 1e-6).all()  # no darker than the background
+        assert (found[0][nuclei] < 0.9).any()
+
+
+def test_a_patch_without_nuclei_stays_as_it_is_when_nuclei_are_hollowed():
+    image = torch.rand(1, 32, 32)
+    nothing = torch.zeros(32, 32, dtype=torch.bool)
+    assert torch.equal(hollow(image, nothing, np.random.default_rng(0), 1.0), image)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_debris_is_a_few_bright_specks(seed):
+    light = debris(64, np.random.default_rng(seed), 4.0)
+    assert light.shape == (1, 64, 64)
+    assert 0 <= float(light.min()) <= float(light.max())
+    assert 0.2 < float(light.max()) < 12  # specks may lie on one another
+    assert float((light > 0.1).float().mean()) < 0.2
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_shade_darkens_slowly_and_by_no_more_than_told(seed):
+    found = shade(torch.ones(1, 96, 96), np.random.default_rng(seed), 2.0)[0]
+    assert 0.5 <= float(found.min()) <= float(found.max()) <= 1
+    for axis in (0, 1):
+        assert float(found.diff(dim=axis).abs().max()) < 0.05
+
+
+def test_bright_pixels_are_cut_off_and_grey_levels_are_few():
+    image = torch.rand(1, 32, 32, generator=torch.manual_seed(0))
+    how = replace(PLAIN, saturation=0.4, levels=12)
+    found = [blemish(image, np.random.default_rng(seed), how) for seed in range(60)]
+    assert any((one == 1).sum() > (image > 0.95).sum() for one in found)
+    counts = [len(one.unique()) for one in found]
+    assert min(counts) < 100
+    assert max(counts) == image.numel()
+
+
+def test_what_is_not_asked_for_is_not_drawn():
+    """Older recipes see the patches they saw: new kinds of augmentation draw nothing when off."""
+    image = torch.rand(1, 32, 32)
+    rng, untouched = np.random.default_rng(3), np.random.default_rng(3)
+    assert torch.equal(blemish(image, rng, Augmentation()), image)
+    assert rng.random() == untouched.random()
+
+
 def test_only_slices_along_z_are_coarsened(monkeypatch):
     seen = []
     monkeypatch.setattr(patches, "coarsen", lambda image, *_: seen.append(1) or image)
     for view, wanted in (("XY", 0), ("ZY", 3), ("ZX", 3)):
         seen.clear()
-        item = taught(*disc())
-        item = Taught(replace(item.slices, view=view), item.maps)
+        item = targets(*disc())
+        item = Targets(replace(item.slices, view=view), item.maps)
         Sampler([item], Augmentation(), 3).batch(np.random.default_rng(0))
         Sampler([item], PLAIN, 3).batch(np.random.default_rng(0))
         assert len(seen) == wanted

@@ -29,7 +29,7 @@ QUIET = np.errstate(over="ignore", invalid="ignore")
 """A gradient that is not finite is no error here: the training loop leaves its step out."""
 
 
-def active_depthwise(x: Tensor, norm: nn.BatchNorm2d, depthwise: nn.Conv2d, floor: float) -> Tensor:
+def fused_depthwise(x: Tensor, norm: nn.BatchNorm2d, depthwise: nn.Conv2d, floor: float) -> Tensor:
     """Return ``depthwise(max(norm(x), floor))`` as in training, with gradients for all of it.
 
     Running statistics move as `torch.nn.BatchNorm2d` moves them.

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fcp_export.architectures.active import active_depthwise
+from fcp_export.architectures.fused_depthwise import fused_depthwise
 from fcp_export.architectures.networks import SPECS, build
 from fcp_export.architectures.units import ActiveConv, bn_relu_conv, projection
 
@@ -52,7 +52,7 @@ def test_values_gradients_and_running_statistics_are_those_of_torch(
     one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
     normed = norm(one)
     wanted = conv(normed.relu() if relu else normed)
-    found = active_depthwise(two, *ours, 0.0 if relu else -math.inf)
+    found = fused_depthwise(two, *ours, 0.0 if relu else -math.inf)
     close(found, wanted)
     upstream = torch.randn(shape)
     expected = torch.autograd.grad(wanted, [one, *norm.parameters(), *conv.parameters()], upstream)
@@ -75,7 +75,9 @@ def test_a_separable_unit_computes_the_same_in_training_as_its_layers(make):
     close(unit(x), nn.Sequential.forward(deepcopy(unit), x))
 
 
-@pytest.mark.parametrize("key", [key for key, spec in SPECS.items() if spec.separable])
+@pytest.mark.parametrize(
+    "key", [key for key, spec in SPECS.items() if getattr(spec, "separable", False)]
+)
 def test_a_whole_network_learns_as_with_torchs_layers(key, monkeypatch):
     torch.manual_seed(0)
     ours = build(key).train()
@@ -102,7 +104,7 @@ def test_the_number_of_threads_changes_no_bit():
     for threads in (1, 2):
         torch.set_num_threads(threads)
         x = torch.linspace(-1, 2, 3 * 8 * 16 * 16).reshape(3, 8, 16, 16).requires_grad_()
-        out = active_depthwise(x, norm, conv, 0.0)
+        out = fused_depthwise(x, norm, conv, 0.0)
         (gradient,) = torch.autograd.grad(out.square().sum(), x)
         results.append((out.detach().numpy(), gradient.numpy()))
     torch.set_num_threads(before)
@@ -115,5 +117,5 @@ def test_half_precision_around_it_is_left_outside():
     norm, conv = parts(4, 3, 1)
     x = torch.randn(2, 4, 8, 8)
     with torch.autocast("cpu", torch.bfloat16):
-        found = active_depthwise(x.bfloat16(), norm, conv, 0.0)
+        found = fused_depthwise(x.bfloat16(), norm, conv, 0.0)
     assert found.dtype == torch.float32
