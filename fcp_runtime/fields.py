@@ -64,17 +64,3 @@ class Fields:
     def float_logit(self) -> NDArray[np.float32]:
         """Return the logit, float32 (Z, Y, X)."""
         return self.logit.astype(np.float32) / np.float32(LOGIT_SCALE)
-
-
-def fixed_flow(values: NDArray[np.floating]) -> NDArray[np.int8]:
-    """Return a flow in pixels a step in fixed point, rounded, saturating at the ends of its range."""
-    fixed: NDArray[np.int8] = np.clip(np.rint(values * FLOW_SCALE), -128, 127).astype(np.int8)
-    return fixed
-
-
-def fixed_logit(values: NDArray[np.floating]) -> NDArray[np.int16]:
-    """Return a logit in fixed point, rounded, saturating at the ends of its range."""
-    fixed: NDArray[np.int16] = np.clip(np.rint(values * LOGIT_SCALE), -32768, 32767).astype(
-        np.int16
-    )
-    return fixed

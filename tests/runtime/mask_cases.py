@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from fixed_point import fixed_flow, fixed_logit
 
-from fcp_runtime.fields import Fields, fixed_flow, fixed_logit
+from fcp_runtime.fields import Fields
 from fcp_runtime.masks.flows import flows_from_labels
 
 DATA = Path(__file__).parents[1] / "data"

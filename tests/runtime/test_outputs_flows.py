@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from fixed_point import fixed_flow, fixed_logit
 
-from fcp_runtime.fields import Fields, fixed_flow, fixed_logit
+from fcp_runtime.fields import Fields
 from fcp_runtime.outputs.interchange.flows import flow_colours, write_flows
 from fcp_runtime.outputs.interchange.seg_npy import seg_dictionary, write_seg_npy
 
