@@ -21,6 +21,10 @@ class OutputError(FcpError):
     """A result cannot be written."""
 
 
+class MachineError(FcpError):
+    """The machine, or a limit set for this process, does not grant what the work needs."""
+
+
 class MissingExtraError(FcpError, ImportError):
     """An optional dependency is needed; the message names the extra to install."""
 

@@ -17,6 +17,7 @@ from benchmarks.accuracy.models import Model, open_model
 from fcp_runtime.errors import SettingsError
 from fcp_runtime.io.atomic import replacing
 from fcp_runtime.network.registry import load_model
+from fcp_runtime.network.session import load_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -93,6 +94,7 @@ def calibration_tiles(rows: Sequence[Row], diameter: float, seed: int) -> list[N
 
 def quantise_static(content: bytes, tiles: Sequence[NDArray[np.float32]]) -> bytes:
     """Return a model whose weights and maps are 8-bit integers, ranges measured on tiles."""
+    load_engine()  # first: with its telemetry switched off
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -117,6 +119,7 @@ def quantise_static(content: bytes, tiles: Sequence[NDArray[np.float32]]) -> byt
 
 def quantise_dynamic(content: bytes) -> bytes:
     """Return a model with 8-bit weights, the ranges of its maps measured as it runs."""
+    load_engine()  # first: with its telemetry switched off
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     return _through_files(

@@ -111,7 +111,9 @@ def matrix_rate(threads: int, seconds: float) -> float:
 
 def open_matrix_session() -> Any:
     """Return a session of one thread that multiplies two matrices."""
-    import onnxruntime
+    from fcp_runtime.network.session import load_engine
+
+    onnxruntime = load_engine()
     from onnx import TensorProto, helper
 
     names = {

@@ -6,17 +6,23 @@ everything; ``parallel=True`` is never used (its default layer aborts on concurr
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+SEAL = sha256().digest_size
+"""Bytes of the hash that each file of the cache begins with."""
 
 
 class _Places(FunctionCache._impl_class):  # type: ignore[misc] # noqa: SLF001 (numba has no public way)
@@ -32,10 +38,54 @@ class _Places(FunctionCache._impl_class):  # type: ignore[misc] # noqa: SLF001 (
     )
 
 
+class _SealedFile(IndexDataCacheFile):  # type: ignore[misc]
+    """Files of a cache that begin with their hash: what is damaged counts as missing.
+
+    A machine that lost power or a full disk may leave half a file, and another process may have put
+    its kernel in a place that the index gives to ours: so each also says whose kernel it is.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        super().save(key, (key, data))
+
+    def load(self, key: Any) -> Any:
+        found = super().load(key)
+        return None if found is None or found[0] != key else found[1]
+
+    def _dump(self, obj: Any) -> bytes:
+        data: bytes = super()._dump(obj)
+        return sha256(data).digest() + data
+
+    def _load_data(self, name: str) -> Any:
+        content = Path(self._data_path(name)).read_bytes()
+        seal, data = content[:SEAL], content[SEAL:]
+        if sha256(data).digest() != seal:
+            raise OSError(f"{name} is damaged")
+        return pickle.loads(data)  # noqa: S301 (as numba does; the hash is that of what we wrote)
+
+    def _save_index(self, overloads: dict[Any, str]) -> None:
+        with self._open_for_write(self._index_path) as file:
+            file.write(self._dump((self._version, self._source_stamp, overloads)))
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            version, stamp, overloads = self._load_data(self._index_name)
+        except OSError:
+            return {}
+        current = version == self._version and stamp == self._source_stamp
+        return overloads if current else {}
+
+
 class _KernelCache(FunctionCache):  # type: ignore[misc]
     """A cache that does without if the disk or a quota is full."""
 
     _impl_class = _Places
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = _SealedFile(
+            self._cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp()
+        )
 
     def save_overload(self, *arguments: Any) -> None:
         with suppress(OSError):

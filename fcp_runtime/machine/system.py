@@ -7,6 +7,17 @@ import os
 import sys
 from pathlib import Path
 
+from fcp_runtime.errors import MachineError
+
+CGROUPS = Path("/sys/fs/cgroup")
+"""Where Linux shows the limits of containers: of all controllers (version 2), or a folder for each."""
+
+MEMBERSHIP = Path("/proc/self/cgroup")
+"""Which group this process is in, a line ``number:controllers:path`` for each hierarchy."""
+
+LEAST_ADDRESS_SPACE = 800 * 2**20
+"""Bytes that the program takes with its libraries before it has read a pixel."""
+
 
 def usable_cpus() -> int:
     """Return how many CPUs this process may use: its affinity, limited by the container's quota."""
@@ -16,17 +27,61 @@ def usable_cpus() -> int:
         available = len(os.sched_getaffinity(0))
     else:
         available = os.cpu_count() or 1
-    quota = _cgroup_quota()
+    quota = cpu_quota()
     return max(1, available if quota is None else min(available, math.ceil(quota)))
 
 
-def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Return the CPUs that a Linux container grants, or None where there is no limit."""
+def cpu_quota(root: Path = CGROUPS, membership: Path = MEMBERSHIP) -> float | None:
+    """Return the CPUs that Linux grants this process's groups, or None where there is no limit."""
+    granted = []
+    for folder in _groups("cpu", root, membership):
+        one_line = _numbers(folder / "cpu.max")  # version 2: quota and period, or "max"
+        quota = one_line or [
+            *_numbers(folder / "cpu.cfs_quota_us"),  # version 1; -1 is no limit
+            *_numbers(folder / "cpu.cfs_period_us"),
+        ]
+        if len(quota) == 2 and quota[0] >= 0 and quota[1] > 0:
+            granted.append(quota[0] / quota[1])
+    return min(granted, default=None)
+
+
+def memory_limit(root: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int | None:
+    """Return the bytes that Linux grants this process's groups, or None where there is no limit."""
+    granted = [
+        limit
+        for folder in _groups("memory", root, membership)
+        for name in ("memory.max", "memory.high", "memory.limit_in_bytes")
+        for limit in _numbers(folder / name)
+    ]
+    return min(granted, default=None)
+
+
+def _groups(controller: str, root: Path, membership: Path) -> list[Path]:
+    """Return the folders of the groups that this process is in, and of all that hold these.
+
+    In a container the path may be that of the host, which is not seen there; then the top folder
+    is the container's own.
+    """
     try:
-        quota, period = (root / "cpu.max").read_text().split()
-        return None if quota == "max" else int(quota) / int(period)
+        lines = membership.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    paths = {""}
+    for line in lines:
+        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        if controllers == "" or controller in controllers.split(","):
+            parts = [part for part in path.split("/") if part not in {"", ".."}]
+            paths |= {"/".join(parts[:depth]) for depth in range(len(parts) + 1)}
+    tops = [root, root / controller, *root.glob(f"{controller},*"), *root.glob(f"*,{controller}")]
+    return [top / path for top in tops for path in sorted(paths)]
+
+
+def _numbers(file: Path) -> list[int]:
+    """Return the whole numbers of a one-line file; none if it is missing or says something else."""
+    try:
+        return [int(word) for word in file.read_text(encoding="ascii").split()]
     except (OSError, ValueError):
-        return None
+        return []
 
 
 def peak_memory() -> int:
@@ -69,8 +124,40 @@ def _peak_memory_windows() -> int:
 
 
 def machine_memory() -> int:
-    """Return the bytes of memory of this machine; no limit where the system does not say."""
+    """Return the bytes that this process may take: what the machine has, or a limit grants.
+
+    Limits are those of its groups (containers) and of its address space (``ulimit -v``). Where the
+    system does not say, there is no limit.
+    """
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows, where taking too much memory fails
-        return sys.maxsize
+        physical = sys.maxsize
+    limits = (physical, memory_limit(), address_space())
+    return min(limit for limit in limits if limit is not None)
+
+
+def address_space() -> int | None:
+    """Return the bytes of addresses that this process may use, or None where there is no limit."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def check_address_space() -> None:
+    """Refuse to begin where libraries could not even be loaded: they would crash.
+
+    Raises
+    ------
+    MachineError
+        If the address space is limited to less than `LEAST_ADDRESS_SPACE`.
+    """
+    limit = address_space()
+    if limit is not None and limit < LEAST_ADDRESS_SPACE:
+        raise MachineError(
+            f"this process may use {limit / 2**20:.0f} MiB of address space, and needs "
+            f"{LEAST_ADDRESS_SPACE / 2**20:.0f} MiB at least: raise the limit (ulimit -v)"
+        )

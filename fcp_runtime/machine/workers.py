@@ -6,13 +6,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import islice, pairwise
-from typing import TypeVar
+from numbers import Real
+from typing import Any, TypeVar
 
-from fcp_runtime.errors import SettingsError
+from fcp_runtime.errors import MachineError, SettingsError
 from fcp_runtime.machine.system import usable_cpus
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+MOST = 1024
+"""Threads beyond which a number is a slip."""
 
 Progress = Callable[[str, int, int], None]
 """Called as ``progress(stage, done, total)``, always from the thread that called the API."""
@@ -32,9 +36,7 @@ class Workers:
     """
 
     def __init__(self, count: int | None = None) -> None:
-        if count is not None and count < 1:
-            raise SettingsError(f"threads must be at least 1, not {count}")
-        self.count = usable_cpus() if count is None else count
+        self.count = usable_cpus() if count is None else _whole(count)
 
     def map(
         self,
@@ -47,6 +49,11 @@ class Workers:
         """Return ``[work(item) for item in items]``, done by the threads.
 
         A failing piece, or an interrupt, stops the ones not yet begun and is raised at once.
+
+        Raises
+        ------
+        MachineError
+            If the system starts no more threads.
         """
         items = list(items)
         size = len(items)
@@ -57,7 +64,7 @@ class Workers:
             progress(stage, 0, size)
             while True:
                 for index, item in islice(queue, 2 * self.count - len(running)):
-                    running[pool.submit(work, item)] = index
+                    running[self._submit(pool, work, item)] = index
                 if not running:
                     break
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -65,6 +72,25 @@ class Workers:
                     results[running.pop(future)] = future.result()
                 progress(stage, len(results), size)
         return [results[index] for index in range(len(items))]
+
+    def _submit(self, pool: ThreadPoolExecutor, work: Callable[[T], R], item: T) -> Future[R]:
+        try:
+            return pool.submit(work, item)
+        except RuntimeError as error:
+            if "can't start new thread" not in str(error):
+                raise
+            raise MachineError(
+                f"cannot start {self.count} threads: use fewer (--threads), or raise the limits of "
+                "this process (ulimit -u, ulimit -v)"
+            ) from error
+
+
+def _whole(count: Any) -> int:
+    """Return a number of threads as an int, or refuse it."""
+    good = isinstance(count, Real) and not isinstance(count, bool) and 1 <= count <= MOST
+    if not good or count != int(count):
+        raise SettingsError(f"threads must be a whole number from 1 to {MOST}, not {count!r}")
+    return int(count)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.errors import FcpWarning, ModelError
-from fcp_runtime.network.session import open_session
+from fcp_runtime.network.session import open_session, run_tile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,14 @@ MULTIPLES = ("8", "16", "32", "64")
 
 DIAM_MEAN = 17.0
 """Object diameter, in network pixels, of a model that states none: Cellpose's for nuclei."""
+
+
+TRIAL = 64
+"""Height of the tile of noise that a user's own model is tried out on; it is a little wider."""
+
+DIAM_MEANS = (1.0, 1000.0)
+"""Object diameters that a model may state: beyond, tiles would hold a part of one object, or objects
+would be smaller than a pixel."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +190,8 @@ def _load_own(path: Path) -> Model:
     session = open_session(content, str(path))
     meta = session.get_modelmeta().custom_metadata_map
     multiple = _multiple(meta, path)
-    _try_out(session, path, multiple)
+    shape = 1, 1, TRIAL, TRIAL + multiple
+    run_tile(session, np.random.default_rng(0).normal(size=shape).astype(np.float32), str(path))
     return Model(
         ModelInfo(
             key=str(path),
@@ -194,26 +203,6 @@ def _load_own(path: Path) -> Model:
         ),
         content,
     )
-
-
-def _try_out(session: Any, path: Path, multiple: int) -> None:
-    """Raise ModelError unless a tile of noise becomes three finite maps of its own size."""
-    width = 64 + multiple
-    tile = np.random.default_rng(0).normal(size=(1, 1, 64, width)).astype(np.float32)
-    try:
-        (output,) = session.run(None, {"image": tile})
-    except Exception as error:
-        reason = " ".join(str(error).split())[-200:]
-        raise ModelError(
-            f"{path}: cannot compute a tile of 64x{width} pixels ({reason})"
-        ) from error
-    if output.shape != (1, 3, 64, width):
-        raise ModelError(
-            f"{path}: makes {'x'.join(map(str, output.shape))} of a tile of 64x{width} pixels; needed "
-            "are three maps of the tile's size"
-        )
-    if not np.isfinite(output).all():
-        raise ModelError(f"{path}: makes values that are not finite: was its training lost?")
 
 
 def _multiple(meta: Mapping[str, str], path: Path) -> int:
@@ -241,8 +230,11 @@ def _diam_mean(meta: Mapping[str, str], path: Path) -> float:
         value = float(stated)
     except ValueError:
         value = 0.0
-    if not 0 < value < 1e6:
-        raise ModelError(f"{path}: diam_mean in its metadata is {stated!r}, not a positive number")
+    least, most = DIAM_MEANS
+    if not least <= value <= most:
+        raise ModelError(
+            f"{path}: diam_mean in its metadata is {stated[:40]!r}, not {least:g} to {most:g} pixels"
+        )
     return value
 
 

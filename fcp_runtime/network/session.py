@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
 
 NetworkCall = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """A tile (1, 1, H, W) to flow down, flow right and logit (3, H, W); called from several threads."""
+
+
+LOOPS = (b"\x22\x04Loop", b"\x22\x04Scan", b"\x22\x0bSequenceMap")
+"""Operators that repeat others, as the field ``op_type`` of a node is stored."""
 
 
 class Network:
@@ -44,7 +50,12 @@ class Network:
     def __init__(self, model: Model) -> None:
         self.info = model.info
         self.diam_mean = model.info.diam_mean
+        self._model = model
         self._session = open_session(model.content, model.info.file)
+
+    def __reduce__(self) -> tuple[type[Network], tuple[Model]]:
+        """Pickle the model's bytes: whoever unpickles them has the same model, wherever that is."""
+        return Network, (self._model,)
 
     def __call__(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return flow down, flow right (a unit vector is 5) and logit of a tile.
@@ -57,9 +68,66 @@ class Network:
         Returns
         -------
         ndarray of float32, shape (3, H, W)
+
+        Raises
+        ------
+        ModelError
+            If the model cannot compute this tile, or makes something else of it than three finite
+            maps of its size: a file that was tried out on one size may fail at another.
         """
-        output: NDArray[np.float32] = self._session.run(None, {"image": tile})[0][0]
-        return output
+        return run_tile(self._session, tile, self.info.file)
+
+
+def run_tile(session: Any, tile: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    """Return the maps of a tile, checked; parameters and errors as of `Network`.
+
+    Parameters
+    ----------
+    session : onnxruntime.InferenceSession
+    tile : ndarray of float32, shape (1, 1, H, W)
+    name : str
+        Of the model, for messages.
+
+    Returns
+    -------
+    ndarray of float32, shape (3, H, W)
+    """
+    height, width = tile.shape[2:]
+    try:
+        (output,) = session.run(None, {"image": tile})
+    except Exception as error:
+        reason = " ".join(str(error).split())[-200:]
+        raise ModelError(
+            f"{name}: cannot compute a tile of {height}x{width} pixels ({reason})"
+        ) from error
+    if output.shape != (1, 3, height, width):
+        raise ModelError(
+            f"{name}: makes {'x'.join(map(str, output.shape))} of a tile of {height}x{width} "
+            "pixels; needed are three maps of the tile's size"
+        )
+    maps: NDArray[np.float32] = output[0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = math.isfinite(maps.sum())  # one value that is not finite makes the sum so
+    if not finite:
+        raise ModelError(
+            f"{name}: makes values that are not finite of a tile of {height}x{width} pixels: was "
+            "its training lost, or is a pixel immensely bright?"
+        )
+    return maps
+
+
+def load_engine() -> Any:
+    """Return onnxruntime, which is imported nowhere else, with its telemetry switched off.
+
+    Since version 1.32 it would keep a device number and a queue of events in the user's cache folder and send
+    them to its maker. It reads the environment as it is loaded; a process that loaded it before us
+    has its telemetry switched off from here on.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
 
 
 def open_session(content: bytes, name: str) -> Any:
@@ -75,11 +143,16 @@ def open_session(content: bytes, name: str) -> Any:
     Raises
     ------
     ModelError
-        If the file is no ONNX model, keeps weights in another file, or has other inputs and
-        outputs than ``image`` float32 (N, 1, H, W) and one float32 (N, 3, H, W).
+        If the file is no ONNX model, keeps weights in another file, has a loop, or has other
+        inputs and outputs than ``image`` float32 (N, 1, H, W) and one float32 (N, 3, H, W).
     """
-    import onnxruntime
-
+    for operator in LOOPS:
+        if operator in content:
+            raise ModelError(
+                f"{name}: has the operator {operator[2:].decode()}, which may never end; a network "
+                "of convolutions needs none: export it without loops"
+            )
+    onnxruntime = load_engine()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

@@ -120,11 +120,11 @@ def test_an_own_file_without_diameter_is_taken_for_17_with_a_warning(tmp_path):
     assert model.info.diam_mean == 17
 
 
-@pytest.mark.parametrize("stated", [b"wide", b"-3.5", b"0000", b" nan", b" inf"])
+@pytest.mark.parametrize("stated", [b"wide", b"-3.5", b"0000", b" nan", b" inf", b"1e05", b"0.01"])
 def test_an_own_file_with_an_impossible_diameter_is_refused(tmp_path, stated):
     path = tmp_path / "own.onnx"
     path.write_bytes(CONTENT.replace(b"12.5", stated))
-    with pytest.raises(ModelError, match=r"own\.onnx: diam_mean .* not a positive number"):
+    with pytest.raises(ModelError, match=r"own\.onnx: diam_mean .* not 1 to 1000 pixels"):
         load_model(path)
 
 
@@ -139,6 +139,11 @@ def test_an_own_file_that_makes_no_numbers_is_refused(tmp_path):
     path.write_bytes(CONTENT.replace(minus_one, no_number))
     with pytest.raises(ModelError, match=r"own\.onnx: makes values that are not finite"):
         load_model(path)
+
+
+def test_an_own_file_with_a_loop_is_refused_without_running_it():
+    with pytest.raises(ModelError, match=r"endless\.onnx: has the operator Loop"):
+        load_model(DATA / "tiny_endless.onnx")
 
 
 def test_a_missing_own_file_is_named(tmp_path):

@@ -1,9 +1,15 @@
+import os
+import pickle
+import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import fcp_runtime
 from fcp_runtime.errors import ModelError
 from fcp_runtime.network.registry import load_model
 from fcp_runtime.network.session import Network, open_session
@@ -44,6 +50,31 @@ def test_one_session_serves_several_threads(network):
 
 
 @pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("tiny_other_size.onnx", "makes 1x3x64x8 of a tile of 64x80 pixels"),
+        ("tiny_other_numbers.onnx", "values that are not finite of a tile of 64x80"),
+    ],
+)
+def test_a_model_that_fails_at_another_size_than_was_tried_says_so(file, says):
+    network = Network(load_model(DATA / file))
+    assert network(tile(64, 72)).shape == (3, 64, 72)
+    with pytest.raises(ModelError, match=says):
+        network(tile(64, 80))
+
+
+def test_a_pickled_network_is_the_same_wherever_its_file_is(tmp_path):
+    path = tmp_path / "own.onnx"
+    path.write_bytes((DATA / "tiny.onnx").read_bytes())
+    network = Network(load_model(path))
+    pickled = pickle.dumps(network)
+    path.unlink()
+    again = pickle.loads(pickled)  # noqa: S301
+    assert again.info == network.info
+    np.testing.assert_array_equal(again(tile(64, 64)), network(tile(64, 64)))
+
+
+@pytest.mark.parametrize(
     ("content", "says"),
     [
         (b"", "is it a whole ONNX file"),
@@ -63,3 +94,40 @@ def test_a_file_of_another_form_is_refused_in_one_line(content, says, capfd):
     assert message.startswith("some.onnx: ")
     assert "\n" not in message
     assert capfd.readouterr() == ("", "")
+
+
+PRIVATE = """
+import socket, sys
+def refuse(*arguments, **named):
+    raise AssertionError("a connection was opened, or a name looked up")
+socket.socket.connect = socket.getaddrinfo = refuse
+import numpy as np
+from fcp_runtime import Segmenter
+image = np.random.default_rng(0).poisson(50, (96, 96)).astype(np.uint16)
+image[40:60, 40:60] += 500
+assert Segmenter("v3").segment(image, diameter=20, augment=False).count
+import onnxruntime, os
+assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+"""
+
+
+def test_the_engine_leaves_no_file_in_a_new_home_and_sends_nothing(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    hidden = {"XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "ORT_DISABLE_TELEMETRY"}
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment |= {"HOME": str(home), "NUMBA_CACHE_DIR": str(tmp_path / "kernels")}
+    subprocess.run([sys.executable, "-c", PRIVATE], env=environment, check=True)
+    assert [file for file in home.rglob("*") if file.is_file()] == []
+
+
+def test_onnxruntime_is_imported_in_one_place_only():
+    package = Path(fcp_runtime.__file__).parent
+    importing = {
+        file.relative_to(package).as_posix()
+        for file in package.rglob("*.py")
+        if re.search(
+            r"^\s*(import|from) onnxruntime", file.read_text(encoding="utf-8"), re.MULTILINE
+        )
+    }
+    assert importing == {"network/session.py"}
