@@ -68,7 +68,7 @@ def _groups(controller: str, root: Path, membership: Path) -> list[Path]:
         lines = []
     paths = {""}
     for line in lines:
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers == "" or controller in controllers.split(","):
             parts = [part for part in path.split("/") if part not in {"", ".."}]
             paths |= {"/".join(parts[:depth]) for depth in range(len(parts) + 1)}

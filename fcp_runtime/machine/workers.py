@@ -87,8 +87,8 @@ class Workers:
 
 def _whole(count: Any) -> int:
     """Return a number of threads as an int, or refuse it."""
-    good = isinstance(count, Real) and not isinstance(count, bool) and 1 <= count <= MOST
-    if not good or count != int(count):
+    number = float(count) if isinstance(count, Real) and not isinstance(count, bool) else 0.0
+    if not (1 <= number <= MOST and number.is_integer()):
         raise SettingsError(f"threads must be a whole number from 1 to {MOST}, not {count!r}")
     return int(count)
 

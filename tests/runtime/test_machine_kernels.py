@@ -81,6 +81,7 @@ def test_a_kernel_is_compiled_once_and_found_again(run_kernel):
     assert run_kernel("int32", "float64") == (2, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
 @pytest.mark.parametrize("damage", ["empty", "cut", "changed", "folder", "unreadable"])
 def test_a_damaged_cache_is_compiled_anew_and_mended(run_kernel, tmp_path, suffix, damage):
