@@ -109,6 +109,8 @@ def resolve_size_limits(settings: Settings, scale: float) -> Settings:
 def smallest_object(settings: Settings) -> int:
     """Return the voxels that an object must have: a tenth of a disc or ball, at least `MIN_SIZE`.
 
+    But half of a disc or ball is enough, however small it is.
+
     Parameters
     ----------
     settings : Settings
@@ -119,7 +121,7 @@ def smallest_object(settings: Settings) -> int:
         whole = math.pi / 6 * diameter**3 / known(settings.anisotropy)
     else:
         whole = math.pi / 4 * diameter**2
-    return max(MIN_SIZE, round(whole / 10))
+    return min(max(MIN_SIZE, round(whole / 10)), math.ceil(whole / 2))
 
 
 def known(value: T | None) -> T:

@@ -13,7 +13,7 @@ import numpy as np
 from fcp_runtime.diameter import estimate_diameter
 from fcp_runtime.errors import FcpWarning, InputError
 from fcp_runtime.fields import Fields
-from fcp_runtime.io.image import Volume, from_array
+from fcp_runtime.io.image import Volume, checked, from_array
 from fcp_runtime.machine.workers import Progress, Workers, silent
 from fcp_runtime.masks.reconstruct import Followed, finish, follow
 from fcp_runtime.network.registry import load_model
@@ -153,7 +153,7 @@ class Segmenter:
         self, image: ArrayLike | Volume, options: Options, timings: dict[str, float]
     ) -> tuple[Volume, NDArray[Any], Settings, list[Intensity | None]]:
         """Return the image, the same as a stack, settings with mode and anisotropy, intensities."""
-        volume = image if isinstance(image, Volume) else from_array(image)
+        volume = checked(image) if isinstance(image, Volume) else from_array(image)
         settings = resolve_settings(volume, self.model, self.network.info, options)
         stack = volume.pixels if volume.pixels.ndim == 3 else volume.pixels[np.newaxis]
         with _timed(timings, "intensity"):
@@ -231,6 +231,7 @@ def finish_masks(
         flow_threshold=settings.flow_threshold,
         min_flow=known(settings.min_flow),
         min_size=int(known(settings.min_size)),
+        max_size_fraction=settings.max_size_fraction,
         stitch_threshold=settings.stitch_threshold if settings.mode == "stitch" else None,
         workers=workers,
     )

@@ -25,6 +25,7 @@ class Options(TypedDict, total=False):
     flow_threshold: float
     min_flow: float | None
     min_size: int | None
+    max_size_fraction: float
     niter: int | None
     stitch_threshold: float
     resize_factor: int
@@ -69,7 +70,11 @@ class Settings:
         images, disagree. None is 0.55 in mode ``"3d"``, else 0.4; 0 keeps every object.
     min_size : int or None
         Objects with fewer voxels (input grid) are removed. None is a tenth of a disc of that
-        diameter, in mode ``"3d"`` of a ball (what is smaller are scraps), and at least Cellpose's 15.
+        diameter, in mode ``"3d"`` of a ball (what is smaller are scraps), and at least Cellpose's 15,
+        but never more than half of a whole one.
+    max_size_fraction : float
+        Objects that fill more than this part of the image (in mode ``"3d"``, of the stack) are
+        removed, with a warning: they are background taken for one object.
     niter : int or None
         Most steps of the flow integration; None is ``ceil(200 * diameter / diam_mean)``,
         divided by ``resize_factor``.
@@ -157,6 +162,8 @@ class Settings:
         "number",
         "masks",
         "Least logit of foreground: lower finds more, and larger nuclei.",
+        good=lambda value: -100 <= value <= 100,
+        limits="must be -100 to 100",
         common=True,
         widget=(-10, 10, 0.5),
     )
@@ -187,6 +194,14 @@ class Settings:
         limits="must not be negative",
         common=True,
         widget=(-1, 10_000_000, 1),
+    )
+    max_size_fraction: float = row(
+        0.9,
+        "number",
+        "masks",
+        "Objects that fill more than this part of the image are removed, with a warning.",
+        good=lambda value: 0 < value <= 1,
+        limits="must be above 0 and at most 1",
     )
     niter: int | None = row(
         None,

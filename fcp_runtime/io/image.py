@@ -82,6 +82,11 @@ def from_array(
         raise InputError(
             f"{os.fspath(array)}: a path, not pixels; read it first: fcp_runtime.read_volume(path)"
         )
+    if np.ma.is_masked(array):
+        raise InputError(
+            f"{name}: a masked array with hidden pixels, which have no value; fill them first "
+            "(array.filled(background)), or give array.data"
+        )
     try:
         source = np.asarray(array)
     except ValueError as error:
@@ -90,6 +95,17 @@ def from_array(
     pixels = np.require(_converted(source, kept_dtype(source.dtype)), requirements=["C", "A"])
     check_finite(pixels, name)
     return Volume(pixels, usable_voxel(voxel_um, name), name)
+
+
+def checked(volume: Volume) -> Volume:
+    """Return a volume that somebody made by hand, as `from_array` makes one of its parts.
+
+    Raises
+    ------
+    InputError
+        As of `from_array`.
+    """
+    return from_array(volume.pixels, voxel_um=volume.voxel_um, name=volume.name)
 
 
 def check_form(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None:

@@ -8,10 +8,12 @@ labels serves in turn as histogram, as map of the grown seeds and as the result.
 from __future__ import annotations
 
 import itertools
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fcp_runtime.errors import FcpWarning
 from fcp_runtime.fields import FLOW_SCALE
 from fcp_runtime.machine.kernels import kernel
 from fcp_runtime.machine.workers import Workers, ranges
@@ -35,15 +37,20 @@ SEED_RADIUS = 2
 GROWTH = 5
 """Isotropic pixels that a seed grows, one after the other."""
 
-LARGEST = 0.4
-"""Labels larger than this part of the image are dropped."""
+LARGEST = 0.9
+"""Labels larger than this part of the image are dropped, unless a call says otherwise."""
 
 _SLAB = 1 << 20
 """Points of one piece of work."""
 
 
 def assemble(
-    endpoints: Endpoints, *, anisotropy: float, workers: Workers, min_flow: float = 0.0
+    endpoints: Endpoints,
+    *,
+    anisotropy: float,
+    workers: Workers,
+    min_flow: float = 0.0,
+    max_size_fraction: float = LARGEST,
 ) -> NDArray[np.int32]:
     """Return labels of the voxels whose paths end together.
 
@@ -60,6 +67,9 @@ def assemble(
     min_flow : float
         Least mean length of the flow in an object, pixels a step. It is about 1 in a nucleus that
         the network is sure of; what views, mirror images or noise disagree about has less.
+    max_size_fraction : float
+        Objects larger than this part of the image (with ``ndim`` 2, of a plane) are dropped, with a
+        warning.
 
     Returns
     -------
@@ -85,11 +95,26 @@ def assemble(
 
     sizes, lengths = sum(workers.map(look_up, slabs), start=np.zeros((2, seeds.size + 1), np.int64))
     image = volume.size if endpoints.ndim == 3 else volume[0].size
-    dropped = (sizes > LARGEST * image) | (lengths < min_flow * FLOW_SCALE * sizes)
+    weak = lengths < min_flow * FLOW_SCALE * sizes
+    huge = sizes > max_size_fraction * image
+    huge[0] = False  # paths that end with no others
+    _warn_of_dropped(sizes[huge & ~weak] / image, max_size_fraction)
+    dropped = huge | weak
     kept = np.where(dropped, 0, np.arange(seeds.size + 1)).astype(np.int32)
     _clear(flat, target)
     workers.map(lambda slab: _paint(kept, found[slab], source[slab], flat), slabs)
     return volume
+
+
+def _warn_of_dropped(shares: NDArray[np.float64], limit: float) -> None:
+    if shares.size:
+        warnings.warn(
+            f"{shares.size} object{'s' if shares.size > 1 else ''} dropped that fill"
+            f"{'' if shares.size > 1 else 's'} {shares.max():.0%} of the image; if that is a nucleus, "
+            f"set max_size_fraction (--max-size-fraction, now {limit:g}) to 1",
+            FcpWarning,
+            stacklevel=4,
+        )
 
 
 @kernel

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fcp_runtime.machine.workers import Progress, Workers, silent
-from fcp_runtime.masks.assemble import assemble
+from fcp_runtime.masks.assemble import LARGEST, assemble
 from fcp_runtime.masks.clean import fill_holes, remove_bad_flow, renumber
 from fcp_runtime.masks.hops import Hops, find_hops
 from fcp_runtime.masks.integrate import follow_flows
@@ -56,6 +56,7 @@ def masks_from_fields(
     niter: int,
     anisotropy: float,
     workers: Workers,
+    max_size_fraction: float = LARGEST,
     stitch_threshold: float | None = None,
     resize_factor: int = 1,
     progress: Progress = silent,
@@ -80,6 +81,8 @@ def masks_from_fields(
         Spacing of planes divided by spacing of pixels. Not used with two flow axes.
     workers : Workers
         The threads to use; they do not change the result.
+    max_size_fraction : float
+        Largest part of the image that an object may fill, see `assemble`.
     stitch_threshold : float or None
         With two flow axes: least intersection over union that links objects of neighbouring
         planes; None leaves each plane's objects by themselves.
@@ -107,6 +110,7 @@ def masks_from_fields(
         flow_threshold=flow_threshold,
         min_flow=min_flow,
         min_size=min_size,
+        max_size_fraction=max_size_fraction,
         stitch_threshold=stitch_threshold,
         workers=workers,
     )
@@ -147,12 +151,19 @@ def finish(
     min_flow: float,
     min_size: int,
     workers: Workers,
+    max_size_fraction: float = LARGEST,
     stitch_threshold: float | None = None,
 ) -> NDArray[Any]:
     """Make labels of the paths, the other half of `masks_from_fields`."""
     paths = followed.paths
     endpoints = paths.endpoints(workers) if isinstance(paths, Hops) else paths
-    labels = assemble(endpoints, anisotropy=followed.anisotropy, min_flow=min_flow, workers=workers)
+    labels = assemble(
+        endpoints,
+        anisotropy=followed.anisotropy,
+        min_flow=min_flow,
+        max_size_fraction=max_size_fraction,
+        workers=workers,
+    )
     del endpoints
     if followed.fields is not None and flow_threshold > 0:
         remove_bad_flow(labels, followed.fields, flow_threshold, workers)
