@@ -26,7 +26,7 @@ LABEL_BYTES = 9.5
 """Bytes a voxel of labels, and for a foreground of 40 % of three indices and the flow's length."""
 
 HOP_BYTES = 2
-"""Bytes a voxel of the hops that take the place of fields in space (`masks.hops`)."""
+"""Bytes a voxel of the hops that take the place of 3-D fields (`masks.hops`)."""
 
 FIELD_SHARE = 0.15
 """Sampling, blending and writing take this share of the network's own time on top of it."""

@@ -70,7 +70,7 @@ class Settings:
         images, disagree. None is 0.55 in mode ``"3d"``, else 0.4; 0 keeps every object.
     min_size : int or None
         Objects with fewer voxels (input grid) are removed. None is a tenth of a disc of that
-        diameter, in mode ``"3d"`` of a ball (what is smaller are scraps), and at least Cellpose's 15,
+        diameter, in mode ``"3d"`` of a ball (what is smaller is debris), and at least Cellpose's 15,
         but never more than half of a whole one.
     max_size_fraction : float
         Objects that fill more than this part of the image (in mode ``"3d"``, of the stack) are

@@ -1,4 +1,4 @@
-"""Link the objects of neighbouring planes into objects in space."""
+"""Link the objects of neighbouring planes into 3-D objects."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ AS_IT_IS: tuple[Mirror, ...] = ((1, 1),)
 MIRRORS: tuple[Mirror, ...] = ((1, 1), (-1, -1), (1, -1), (-1, 1))
 
 ZOOMS = (0.85, 1.0, 1.2, 1.4)
-"""Of the looks at planes by themselves, one for each mirror image; measured, see
+"""Scales at which 2-D planes are seen, one for each mirror image; measured, see
 ``docs/decisions/mirror-images.md``."""
 
 
@@ -91,7 +91,7 @@ class View:
 
 
 VIEW_2D = View("XY", normal=0, rows=1, cols=2, ndim=2)
-"""Planes by themselves: two flow axes, y and x."""
+"""2-D: two flow axes, y and x."""
 
 VIEWS_3D = (
     View("XY", normal=0, rows=1, cols=2, ndim=3),
@@ -107,9 +107,9 @@ def views_of(mode: str, *, augment: bool) -> tuple[View, ...]:
     Parameters
     ----------
     mode : str
-        ``"3d"`` has three views, planes by themselves one.
+        ``"3d"`` has three views, 2-D planes have one.
     augment : bool
-        Look at mirror images too, at planes by themselves each at another scale: the mean is
+        Look at mirror images too, at 2-D planes each at another scale: the mean is
         steadier, and large and small nuclei each have a look that suits them.
     """
     if mode == "3d":

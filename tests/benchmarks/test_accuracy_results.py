@@ -124,7 +124,7 @@ def test_a_result_with_other_settings_than_usual_is_not_used(rows, tmp_path):
         made = record(item, 5)
         store.add(replace(made, settings=made.settings | {"flow_threshold": 0.7}))
     assert store.find(flat, "gt") is None
-    assert store.find(stack, "gt") is not None  # flows are not checked in space
+    assert store.find(stack, "gt") is not None  # flows are not checked in 3-D
     store.add(replace(record(stack, 5), settings={"mode": "3d", "cellprob_threshold": 1.0}))
     assert store.find(stack, "gt") is None
     store.add(replace(record(stack, 5), settings={"mode": "3d"}))  # of before there were others

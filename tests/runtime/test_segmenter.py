@@ -339,7 +339,7 @@ def test_objects_whose_flow_is_weak_are_removed(segmenter, stack):
     assert counts[0.55] == usual.count
 
 
-def test_scraps_are_removed_in_space_and_kept_small_in_planes(segmenter, stack):
+def test_debris_is_removed_in_3d_and_kept_small_in_2d(segmenter, stack):
     space = segmenter.segment(stack.image, diameter=20, anisotropy=2.0)
     ball = np.pi / 6 * 20**3 / 2
     assert space.settings.min_size == round(ball / 10)
