@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fcp_export.architectures.networks import CellposeNet
+    from fcp_export.architectures.unet import UNet
 
 Role = Literal["student", "teacher", "reference", "left out", "compressed"]
 
@@ -130,7 +131,7 @@ def exported(checkpoint: Path, folder: Path, key: str | None = None) -> Path:
     return path
 
 
-def fitting_network(checkpoint: Path) -> CellposeNet:
+def fitting_network(checkpoint: Path) -> CellposeNet | UNet:
     """Read a checkpoint into the network that it belongs to.
 
     Raises
