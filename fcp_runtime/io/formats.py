@@ -58,16 +58,37 @@ FORMATS = (
         "fcp_runtime.io.tiff.opening:tiff_image",
         (b"II", b"MM"),
     ),
+    Format("PNG", (".png",), "fcp_runtime.io.pictures:png_image", (b"\x89PNG",)),
+    Format("JPEG", (".jpg", ".jpeg"), "fcp_runtime.io.pictures:jpeg_image", (b"\xff\xd8\xff",)),
+    Format("NumPy", (".npy",), "fcp_runtime.io.pictures:npy_image", (b"\x93NUMPY",)),
+    Format(
+        "Nikon ND2",
+        (".nd2",),
+        "fcp_runtime.io.microscopes:nd2_image",
+        (b"\xda\xce\xbe\x0a", b"\x00\x00\x00\x0cjP  "),
+        "nd2",
+    ),
+    Format(
+        "Zeiss CZI", (".czi",), "fcp_runtime.io.microscopes:czi_image", (b"ZISRAWFILE",), "czifile"
+    ),
+    Format(
+        "Leica LIF",
+        (".lif", ".lof"),
+        "fcp_runtime.io.microscopes:lif_image",
+        (b"\x70\x00\x00\x00",),
+        "liffile",
+    ),
+    Format(
+        "Olympus OIB",
+        (".oib",),
+        "fcp_runtime.io.microscopes:oif_image",
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",),
+        "oiffile",
+    ),
+    Format("Olympus OIF", (".oif",), "fcp_runtime.io.microscopes:oif_image", (), "oiffile"),
 )
 
 FOREIGN = (
-    (b"\x89PNG", "PNG"),
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x93NUMPY", "NumPy"),
-    (b"ZISRAWFILE", "Zeiss CZI"),
-    (b"\xda\xce\xbe\x0a", "Nikon ND2"),
-    (b"\x70\x00\x00\x00", "Leica LIF"),
-    (b"\xd0\xcf\x11\xe0", "Olympus OIB"),
     (b"GIF8", "GIF"),
     (b"BM", "BMP"),
     (b"\x89HDF", "HDF5 (Imaris, ilastik, BigDataViewer)"),

@@ -75,12 +75,12 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("start", "says"),
     [
-        (b"\x89PNG\r\n\x1a\n" + bytes(40), "PNG"),
-        (b"\xff\xd8\xff\xe0" + bytes(40), "JPEG"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), "damaged"),
+        (b"\xff\xd8\xff\xe0" + bytes(40), "damaged"),
         (b"\x89HDF\r\n" + bytes(40), "is a HDF5"),
-        (b"ZISRAWFILE" + bytes(40), "CZI"),
+        (b"ZISRAWFILE" + bytes(40), "damaged"),
         (b"PK\x03\x04" + bytes(40), "ZIP"),
-        (b"\x93NUMPY" + bytes(40), "NumPy"),
+        (b"\x93NUMPY" + bytes(40), "damaged"),
         (b"nucleus,x,y,z\n1,2,3,4\n", "is of no known format; TIFF"),
         (b"x", "is of no known format"),
         (b"II, the second chapter of a text", "damaged"),

@@ -156,7 +156,7 @@ def ome_images(root: ET.Element, path: Path, pages: int, samples: int, name: str
     } - {""}
     # a file alone that was given another name
     alone = next(iter(named)) if len(named) == 1 else None
-    renamed = alone is not None and not (path.parent / _bare(alone)).exists()
+    renamed = alone is not None and alone == _bare(alone) and not (path.parent / alone).exists()
     images = []
     for element in root.iterfind("{*}Image"):
         pixels = element.find("{*}Pixels")
@@ -232,7 +232,11 @@ def _file_of(block: ET.Element, uuid: str, own: set[str | None], path: Path, nam
     if named is None:
         return ""
     file = named.get("FileName", "")
-    if file in own or (uuid and (named.text or "").strip() == uuid.strip()):
+    if (
+        file in own
+        or _bare(file) == path.name
+        or (uuid and (named.text or "").strip() == uuid.strip())
+    ):
         return ""
     return _beside(path, file, name).name
 

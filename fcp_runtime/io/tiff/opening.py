@@ -117,16 +117,18 @@ def tiff_image(path: Path, name: str, request: Request) -> Iterator[TiffImage]:
 def _library_errors(name: str) -> Iterator[None]:
     """Turn whatever tifffile raises for a damaged file into an InputError."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("always", FcpWarning)
+        with warnings.catch_warnings(record=True) as noted:
+            warnings.simplefilter("always")
             yield
-    except (InputError, FcpWarning):
+    except InputError:
         raise
     except MemoryError as error:
         raise InputError(f"{name}: does not fit in memory") from error
     except Exception as error:
         raise damaged(name, error) from error
+    for warning in noted:  # ours are passed on, those of libraries are not for users
+        if issubclass(warning.category, FcpWarning):
+            warnings.warn(str(warning.message), FcpWarning, stacklevel=4)
 
 
 @contextmanager
@@ -357,7 +359,7 @@ def _chosen_series(opened: OpenTiff) -> Any:
     ):
         words = [series.name or "x".join(map(str, series.shape)) for series in every]
         return every[choose_series(words, wanted, name)]
-    if others:
+    if not all(other.keyframe.is_reduced for other in others):
         _warn_of_others(name, len(every))
     if wanted and not inner:
         choose_series([first.name or "image"], wanted, name)

@@ -103,6 +103,10 @@ def check_segments(
             f"{name}: {what.format(number, lost, len(offsets))}; export it again, or read what is "
             "missing as zeros with --sparse"
         )
+    if lost:  # tifffile takes a strip for absent by its offset
+        page.dataoffsets = tuple(
+            offset if length else 0 for offset, length in zip(offsets, lengths, strict=True)
+        )
     stored = keyframe.bitspersample * math.prod(keyframe.shape)
     if keyframe.compression == 1 and not lost and sum(lengths) * 8 < stored and not keyframe.is_lsm:
         raise damaged(name, f"plane {number} holds fewer bytes than its size needs")

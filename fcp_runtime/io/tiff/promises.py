@@ -90,9 +90,19 @@ def _scanimage(tif: tifffile.TiffFile) -> float | None:
     return None if found is None else math.prod(found[1])
 
 
+def scanimage_state(tif: tifffile.TiffFile) -> dict[str, Any]:
+    """Return ScanImage's settings: from the head of the file, or the Software tag of older files."""
+    frame = (tif.scanimage_metadata or {}).get("FrameData")
+    if not frame:
+        import tifffile as library
+
+        frame = library.matlabstr2py(str(tif.pages.first.software))
+    return frame if isinstance(frame, dict) else {}
+
+
 def scanimage_axes(tif: tifffile.TiffFile) -> tuple[str, Shape] | None:
     """Return the axes of ScanImage's pages; None where no end is stated (frames until stopped)."""
-    frame: dict[str, Any] = (tif.scanimage_metadata or {}).get("FrameData", {})
+    frame = scanimage_state(tif)
     stack = "SI.hStackManager."
     saved = frame.get("SI.hChannels.channelSave")
     slices = frame.get(f"{stack}actualNumSlices", frame.get(f"{stack}numSlices"))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.errors import FcpWarning
+from fcp_runtime.io.tiff.promises import scanimage_state
 from fcp_runtime.io.units import believed, micrometres, number, seconds
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _micromanager(tif: tifffile.TiffFile) -> Facts:
 
 def _scanimage(tif: tifffile.TiffFile) -> Facts:
     """Read ScanImage's field of view and step of its stage."""
-    frame: dict[str, Any] = (tif.scanimage_metadata or {}).get("FrameData", {})
+    frame = scanimage_state(tif)
     z = number(
         frame.get("SI.hStackManager.actualStackZStepSize")
         or frame.get("SI.hStackManager.stackZStepSize")
