@@ -85,7 +85,7 @@ def process_film(job: Job, task: Task) -> dict[str, Any]:
     """
     check_targets_of_film(job)
     workers = task.segmenter.workers
-    with open_film(job.image, channel=task.channel, axes=task.axes, workers=workers) as film:
+    with open_film(job.image, **task.reading, workers=workers) as film:
         began = time.perf_counter()
         options = resolve_film(
             film, task.segmenter, task.options, levels_per_frame=task.film.levels_per_frame

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fcp_runtime.forecast import Forecast
+    from fcp_runtime.io.stored import Reading
     from fcp_runtime.segmenter import Segmenter
     from fcp_runtime.settings import Options
 
@@ -26,8 +27,7 @@ def show_forecasts(
     segmenter: Segmenter,
     options: Options,
     *,
-    channel: int | None,
-    axes: str | None,
+    reading: Reading,
     demo: bool,
     as_json: bool,
     name: str,
@@ -40,8 +40,8 @@ def show_forecasts(
     segmenter : Segmenter
     options : Options
         Settings of each segmentation. Where the diameter is not stated the pixels are read.
-    channel, axes
-        Of `fcp_runtime.io.tiff.read_volume`.
+    reading : Reading
+        Options of `fcp_runtime.io.read.read_volume`.
     demo : bool
         Make the synthetic organoid in place of reading a file.
     as_json : bool
@@ -52,7 +52,7 @@ def show_forecasts(
     failed = 0
     for image in images:
         try:
-            found = look_at(image, segmenter, options, channel=channel, axes=axes, demo=demo)
+            found = look_at(image, segmenter, options, reading=reading, demo=demo)
         except Exception as error:  # noqa: BLE001 - whatever one image does, the others are done
             say_error(name, error, image)
             failed += 1
@@ -71,8 +71,7 @@ def look_at(
     segmenter: Segmenter,
     options: Options,
     *,
-    channel: int | None,
-    axes: str | None,
+    reading: Reading,
     demo: bool,
 ) -> Forecast:
     """Return the forecast for a file; its pixels are read only to estimate the diameter."""
@@ -83,9 +82,9 @@ def look_at(
     if demo:
         volume = demo_volume()
     elif options.get("diameter") is None:
-        volume = read_volume(image, channel=channel, axes=axes, workers=segmenter.workers)
+        volume = read_volume(image, **reading, workers=segmenter.workers)
     else:
-        form = read_form(image, channel=channel, axes=axes)
+        form = read_form(image, **reading)
         pixels: Any = np.broadcast_to(np.zeros((), form.dtype), form.shape)  # takes no memory
         volume = Volume(pixels, form.voxel_um, str(image))
     if options.get("diameter") is None:

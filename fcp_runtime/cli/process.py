@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fcp_runtime.cli.film import FilmChoice
     from fcp_runtime.cli.jobs import Job
     from fcp_runtime.io.image import Volume
+    from fcp_runtime.io.stored import Reading
     from fcp_runtime.machine.workers import Progress
     from fcp_runtime.masks.border import Border
     from fcp_runtime.outputs.output import GraphChoice
@@ -39,8 +40,8 @@ class Task:
     segmenter : Segmenter
     options : Options
         Settings of each segmentation.
-    channel, axes
-        Of `fcp_runtime.io.tiff.read_volume`.
+    reading : Reading
+        Options of `fcp_runtime.io.read.read_volume`.
     graph : GraphChoice
     film : FilmChoice
     demo : bool
@@ -53,8 +54,7 @@ class Task:
 
     segmenter: Segmenter
     options: Options
-    channel: int | None
-    axes: str | None
+    reading: Reading
     graph: GraphChoice
     film: FilmChoice
     demo: bool
@@ -134,7 +134,7 @@ def is_film(job: Job, task: Task) -> bool:
         return False
     from fcp_runtime.io.film import count_frames
 
-    return count_frames(job.image, channel=task.channel, axes=task.axes) is not None
+    return count_frames(job.image, **task.reading) is not None
 
 
 def without_pixels(volume: Volume) -> Volume:
@@ -147,12 +147,11 @@ def load(job: Job, task: Task, progress: Progress) -> Volume:
     """Read the image, or make that of the demo."""
     if task.demo:
         return demo_volume()
-    from fcp_runtime.io.tiff import read_volume
+    from fcp_runtime.io.read import read_volume
 
     return read_volume(
         job.image,
-        channel=task.channel,
-        axes=task.axes,
+        **task.reading,
         workers=task.segmenter.workers,
         progress=progress,
     )
@@ -174,4 +173,4 @@ def load_others(job: Job, task: Task) -> dict[str, NDArray[Any]]:
     from fcp_runtime.io.read import read_other_channels
 
     workers = task.segmenter.workers
-    return read_other_channels(job.image, channel=task.channel, axes=task.axes, workers=workers)
+    return read_other_channels(job.image, **task.reading, workers=workers)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from fcp_runtime.cli.jobs import Job
     from fcp_runtime.cli.process import Task
+    from fcp_runtime.io.stored import Reading
     from fcp_runtime.outputs.table import Table
 
 NAME = "fcp-run"
@@ -55,6 +56,10 @@ def refuse_nan(
     if value is not None and math.isnan(value):
         raise click.BadParameter("nan is no number.")
     return value
+
+
+READING = ("channel", "axes", "series", "allow_sparse")
+"""Options of `read_volume`."""
 
 
 def refuse_other_axes(
@@ -103,8 +108,15 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
     "--channel",
     group=FILES,
     common=True,
-    type=int,
-    help="Channel of a multi-channel image, from 0.",
+    metavar="NUMBER or NAME",
+    help="Channel of a multi-channel image: from 0, or by its name in the file.",
+)
+@option(
+    "--series",
+    group=FILES,
+    common=True,
+    type=click.IntRange(min=0),
+    help="Image of a file that holds several (positions, series, scenes), from 0.",
 )
 @option(
     "--axes",
@@ -112,6 +124,14 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
     common=False,
     callback=refuse_other_axes,
     help="Axes of a file that does not state them, such as ZYX or CZYX.",
+)
+@option(
+    "--sparse",
+    "allow_sparse",
+    group=FILES,
+    common=False,
+    is_flag=True,
+    help="Take parts of a file that were never written as zeros; else they are damage.",
 )
 @option(
     "--track",
@@ -237,7 +257,7 @@ def main(
     list_models: bool,
     **options: Any,
 ) -> None:
-    """Segment nuclei in images and stacks (TIFF) on the CPU.
+    """Segment nuclei in images, stacks and films on the CPU.
 
     INPUT is a file, a folder or a pattern such as "plate/*.tif".
 
@@ -255,8 +275,9 @@ def main(
     targets = {output.kind: paths for output in OUTPUTS if (paths := options.pop(output.kind))}
     if demo:
         inputs, output = demo_paths(inputs, output)
+    reading: Reading = {key: options.pop(key) for key in READING}  # type: ignore[assignment]
     if dry_run:
-        forecast_inputs(inputs, settings, demo=demo, as_json=as_json, **options)
+        forecast_inputs(inputs, settings, reading, demo=demo, as_json=as_json, **options)
         return
     with preparing():
         apart, joined = split_joined(inputs, targets, skip_existing=skip_existing)
@@ -274,7 +295,9 @@ def main(
     film = FilmChoice(*(options.pop(name) for name in ("track", "track_reach", "levels_per_frame")))
     tables: dict[Path, Table] = {}
     collect = (lambda job, table: tables.update({job.image: table})) if joined else None
-    task = Task(segmenter, chosen, graph=graph, film=film, demo=demo, collect=collect, **options)
+    task = Task(
+        segmenter, chosen, reading, graph=graph, film=film, demo=demo, collect=collect, **options
+    )
     outcomes: list[Outcome] = []
     try:
         for job in jobs:
@@ -297,9 +320,8 @@ def main(
 def forecast_inputs(
     inputs: tuple[Path, ...],
     settings: dict[str, Any],
+    reading: Reading,
     *,
-    channel: int | None,
-    axes: str | None,
     threads: int | None,
     demo: bool,
     as_json: bool,
@@ -318,8 +340,7 @@ def forecast_inputs(
         images,
         segmenter,
         chosen_options(settings),
-        channel=channel,
-        axes=axes,
+        reading=reading,
         demo=demo,
         as_json=as_json,
         name=NAME,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -39,11 +40,27 @@ def png_image(path: Path, name: str, request: Request) -> Iterator[PlanewiseImag
     InputError
         If it is damaged.
     """
-    with path.open("rb") as file:
-        head = file.read(33)
-    if len(head) < 33 or head[12:16] != b"IHDR":
-        raise damaged(name, "it has no header")
+    data = path.read_bytes()
+    _check_chunks(data, name)
+    head = data[:24]
     yield _picture(path, name, request, struct.unpack(">II", head[16:24]), imagecodecs.png_decode)
+
+
+def _check_chunks(data: bytes, name: str) -> None:
+    """Refuse a PNG whose checksums do not fit: the codec writes about damage straight to the screen."""
+    at, kind = 8, b""
+    while kind != b"IEND":
+        if at + 12 > len(data):
+            raise damaged(name, "its end is missing")
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 8 + length
+        if at == 8 and (kind, length) != (b"IHDR", 13):
+            raise damaged(name, "it has no header")
+        if end + 4 > len(data) or zlib.crc32(data[at + 4 : end]) != int.from_bytes(
+            data[end : end + 4]
+        ):
+            raise damaged(name, f"its part {kind!r} has a wrong checksum")
+        at = end + 4
 
 
 @contextmanager
@@ -55,9 +72,10 @@ def jpeg_image(path: Path, name: str, request: Request) -> Iterator[PlanewiseIma
     InputError
         If it is damaged.
     """
-    yield _picture(
-        path, name, request, _jpeg_size(path.read_bytes(), name), imagecodecs.jpeg_decode
-    )
+    data = path.read_bytes()
+    if data.rfind(END_OF_IMAGE) <= data.rfind(START_OF_SCAN):  # the codec fills the rest with grey
+        raise damaged(name, "its end is missing")
+    yield _picture(path, name, request, _jpeg_size(data, name), imagecodecs.jpeg_decode)
 
 
 def _jpeg_size(data: bytes, name: str) -> tuple[int, int]:

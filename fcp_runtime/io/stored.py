@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from fcp_runtime.errors import InputError
 
@@ -39,6 +39,15 @@ class Request:
     axes: str | None = None
     allow_sparse: bool = False
     as_stored: bool = False
+
+
+class Reading(TypedDict, total=False):
+    """What `read_volume`, `read_form` and `open_film` are told of a file: see the first of them."""
+
+    channel: int | str | None
+    axes: str | None
+    series: int | None
+    allow_sparse: bool
 
 
 class StoredImage(Protocol):

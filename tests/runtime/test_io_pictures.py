@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import imagecodecs
 import numpy as np
 import pytest
@@ -63,6 +65,7 @@ def test_a_picture_cut_anywhere_is_refused_or_said_to_be_damaged(tmp_path, suffi
 def test_a_png_that_claims_a_huge_size_is_refused_before_memory_is_taken(tmp_path):
     data = bytearray(imagecodecs.png_encode(GREY))
     data[16:24] = b"\x00\x7f\xff\xff" * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4)
     with pytest.raises(InputError, match="claims 8388607 x 8388607 pixels"):
         read_volume(save(tmp_path / "a.png", bytes(data)))
 

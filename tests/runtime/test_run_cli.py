@@ -85,7 +85,7 @@ def test_pixels_that_no_output_shows_are_let_go_before_the_masks_are_made(
         alive.append(pixels[0]() is not None)
         return follow(*args, **options)
 
-    monkeypatch.setattr("fcp_runtime.io.tiff.read_volume", read)
+    monkeypatch.setattr("fcp_runtime.io.read.read_volume", read)
     monkeypatch.setattr("fcp_runtime.segmenter.follow", noting)
     more = ("--preview", tmp_path / "preview.png") if shown else ()
     done = run(picture, "-o", tmp_path / "mask.tif", "--diameter", 20, *more)
