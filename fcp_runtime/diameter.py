@@ -197,6 +197,7 @@ def look_at(
             flow_threshold=0.0,
             min_flow=SURE_FLOW,
             min_size=MIN_SIZE,
+            max_size_fraction=1.0,
             niter=math.ceil(200 / (scale * factor)),
             anisotropy=1.0,
             workers=workers,
@@ -288,15 +289,13 @@ def otsu_threshold(pixels: NDArray[Any]) -> float:
     if pixels.min() == pixels.max():
         return float(pixels.max())
     lowest = float(pixels.min())
-    # from 0 in float64: of a large offset and a tiny range the bins would be no numbers
-    above_lowest = pixels.astype(np.float64) - lowest
-    if not above_lowest.any():
-        return lowest
-    counts, edges = np.histogram(above_lowest, bins=256)
+    if lowest == float(pixels.max()):
+        return lowest  # one class
+    counts, edges = np.histogram(pixels, bins=256)
     centres = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)
     above = below[-1] - below
     sums = np.cumsum(counts * centres)
     with np.errstate(invalid="ignore", divide="ignore"):
         between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
-    return lowest + float(edges[1 + int(np.nanargmax(between))])
+    return float(edges[1 + int(np.nanargmax(between))])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcp_runtime.errors import FcpWarning, InputError
-from fcp_runtime.io.image import from_array
+from fcp_runtime.io.image import Volume, checked, from_array
 
 KEPT = {
     "?": "u1",
@@ -168,3 +168,23 @@ def test_a_good_voxel_size_warns_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         from_array(np.zeros((2, 2)), voxel_um=np.array([1, 2, 3]))
+
+
+def test_a_masked_array_is_refused_where_something_is_masked():
+    pixels = np.arange(20).reshape(4, 5)
+    assert from_array(np.ma.masked_array(pixels, False)).pixels.shape == (4, 5)
+    with pytest.raises(InputError, match=r"scan: a masked array with hidden pixels.*filled"):
+        from_array(np.ma.masked_array(pixels, pixels == 3), name="scan")
+
+
+def test_a_volume_made_by_hand_is_checked_like_any_input():
+    good = Volume(np.zeros((3, 4, 5), np.uint16), (2.0, 1.0, 1.0), "mine")
+    assert checked(good).pixels is good.pixels
+    assert (checked(good).voxel_um, checked(good).name) == (good.voxel_um, good.name)
+    with pytest.raises(InputError, match=r"mine: 1 of 4 pixels are NaN"):
+        checked(Volume(np.array([[1, np.nan], [2, 3]]), name="mine"))
+    with pytest.raises(InputError, match=r"mine: has 4 axes"):
+        checked(Volume(np.zeros((2, 2, 2, 2)), name="mine"))
+    assert checked(Volume(np.ones((4, 4), ">u2"))).pixels.dtype.isnative
+    with pytest.warns(FcpWarning, match=r"mine: the voxel size .* is ignored"):
+        assert checked(Volume(np.zeros((2, 2), np.uint8), (1.0, 0.0, 0.0), "mine")).voxel_um is None

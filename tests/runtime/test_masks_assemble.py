@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from mask_cases import recorded_fields, same_partition
 from scipy.ndimage import binary_dilation, maximum_filter
 
+from fcp_runtime.errors import FcpWarning
 from fcp_runtime.fields import FLOW_SCALE
 from fcp_runtime.machine.workers import Workers
 from fcp_runtime.masks.assemble import assemble
@@ -132,20 +135,25 @@ def test_an_end_between_two_distant_planes_is_one_object():
     assert np.unique(result[:55]).tolist() == [1]
 
 
-def test_labels_above_two_fifths_of_the_image_are_dropped():
+def test_labels_above_a_part_of_the_image_are_dropped_with_a_warning():
     shape = (1, 10, 20)
-    for size, kept in ((80, True), (81, False)):
-        points = ends(piles([(size, (0, 2, 2)), (20, (0, 2, 15))], shape), shape, 2)
-        result = assemble(points, anisotropy=1.0, workers=TWO).ravel()
+    for size, limit, kept in ((80, 0.4, True), (81, 0.4, False), (180, 0.9, True), (181, 1, True)):
+        points = ends(piles([(size, (0, 2, 2)), (15, (0, 2, 15))], shape), shape, 2)
+        expected = (
+            nullcontext() if kept else pytest.warns(FcpWarning, match="fills 40% of the image")
+        )
+        with expected:
+            result = assemble(points, anisotropy=1.0, workers=TWO, max_size_fraction=limit).ravel()
         assert result[:size].any() == kept
-        assert result[size : size + 20].all()
+        assert result[size : size + 15].all()
 
 
-def test_two_fifths_are_of_the_plane_in_2d_and_of_the_volume_in_3d():
+def test_the_part_is_of_the_plane_in_2d_and_of_the_volume_in_3d():
     shape = (3, 10, 20)
     for ndim, kept in ((2, False), (3, True)):
-        points = ends(piles([(100, (1, 2, 2))], shape), shape, ndim)
-        assert assemble(points, anisotropy=1.0, workers=TWO).any() == kept
+        points = ends(piles([(190, (1, 2, 2))], shape), shape, ndim)
+        with nullcontext() if kept else pytest.warns(FcpWarning, match="fills 95% of the image"):
+            assert assemble(points, anisotropy=1.0, workers=TWO).any() == kept
 
 
 def test_an_object_needs_the_least_mean_flow():

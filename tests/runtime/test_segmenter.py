@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from fcp_runtime import (
 from fcp_runtime.evaluate.metrics import match
 from fcp_runtime.machine.workers import Workers
 from fcp_runtime.phantom import Microscope, nuclei_image, organoid
+from fcp_runtime.resolve import smallest_object
 from fcp_runtime.settings import Options
 
 
@@ -54,6 +56,40 @@ def test_nuclei_of_a_stack_are_found_and_labels_have_no_gaps(segmenter, stack):
     assert result.masks.dtype == np.uint16
     assert np.array_equal(np.unique(result.masks), np.arange(result.count + 1))
     assert match(result.masks, stack.labels).counts(0.5).f1 > 0.5
+
+
+def test_one_nucleus_that_fills_half_the_view_is_found_or_said_to_be_dropped(segmenter):
+    y, x = np.mgrid[:256, :256] - 128
+    nucleus = y**2 + x**2 <= 103**2
+    image = np.random.default_rng(0).poisson(100 + 900.0 * nucleus).astype(np.uint16)
+    options = {"diameter": 206, "augment": False}
+    found = segmenter.segment(image, **options)
+    assert match(found.masks, nucleus.astype(np.uint16)).counts(0.8).f1 == 1
+    with pytest.warns(FcpWarning, match=r"1 object dropped .* set max_size_fraction"):
+        assert segmenter.segment(image, max_size_fraction=0.4, **options).count == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "diameter", "voxels"),
+    [("2d", 4, 7), ("2d", 6, 15), ("2d", 30, 71), ("3d", 4, 15), ("3d", 3, 8), ("2d", 1, 1)],
+)
+def test_the_least_size_is_never_above_half_of_a_whole_nucleus(mode, diameter, voxels):
+    settings = Settings(mode=mode, diameter=diameter, anisotropy=1.0)
+    assert smallest_object(settings) == voxels
+
+
+def test_a_pickled_segmenter_makes_the_same_masks(segmenter):
+    image = nuclei_image((128, 128), diameter=22, seed=1).image
+    again = pickle.loads(pickle.dumps(segmenter))  # noqa: S301
+    assert (again.model, again.workers.count) == (segmenter.model, segmenter.workers.count)
+    options = {"diameter": 22, "augment": False}
+    masks = segmenter.segment(image, **options).masks
+    np.testing.assert_array_equal(again.segment(image, **options).masks, masks)
+
+
+def test_a_volume_made_by_hand_with_pixels_that_are_no_numbers_is_refused(segmenter):
+    with pytest.raises(InputError, match="mine: 1 of 4096 pixels are NaN"):
+        segmenter.segment(Volume(np.pad([[np.nan]], (0, 63)), name="mine"))
 
 
 def test_masks_do_not_depend_on_threads(stack):
@@ -261,7 +297,7 @@ def test_an_interrupt_in_progress_reaches_the_caller(segmenter, stack):
     "wrong",
     [
         {"diameter": 0}, {"diameter": -3.0}, {"diameter": float("nan")}, {"anisotropy": 0},
-        {"percentiles": (5, 5)}, {"min_size": -1}, {"tile": 100}, {"niter": 0},
+        {"percentiles": (5, 5)}, {"min_size": -1}, {"cellprob_threshold": 1e17}, {"max_size_fraction": 0}, {"tile": 100}, {"niter": 0},
         {"mode": "4d"}, {"stitch_threshold": 0}, {"flow_threshold": -1.0},
         {"cellprob_threshold": float("inf")}, {"resize_factor": 3}, {"min_flow": -0.1},
         {"min_flow": 3}, {"overlap": -8}, {"overlap": 65, "tile": 128}, {"diameter": "25"},
