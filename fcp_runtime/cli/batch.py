@@ -156,7 +156,7 @@ def write_index_page(path: Path, jobs: Sequence[Job], rows: Sequence[dict[str, A
     OutputError
         If the file cannot be written.
     """
-    from fcp_runtime.outputs.report.page import write_index
+    from fcp_runtime.outputs.report.index import read_facts, write_index
 
     pages = {
         str(job.image): page
@@ -164,9 +164,11 @@ def write_index_page(path: Path, jobs: Sequence[Job], rows: Sequence[dict[str, A
         for page in job.targets["report"]
         if page.parent == path.parent
     }
-    lines = []
+    lines, facts = [], {}
     for row in rows:
         page = pages[row["input"]]
         link = quote(page.name) if row["status"] != "failed" and page.is_file() else ""
+        if link and (found := read_facts(page)) is not None:
+            facts[link] = found
         lines.append({**{name: str(value) for name, value in row.items()}, "link": link})
-    write_index(path, lines)
+    write_index(path, lines, facts)

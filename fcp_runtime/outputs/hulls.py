@@ -49,25 +49,39 @@ def convex_hulls(
     feret : ndarray of float64, shape (N,)
         Largest distance of two points of the hull in the unit of the spacing.
     """
-    from scipy.spatial import ConvexHull
-
     scale = np.array(spacing)
-    faces = FACES if ndim == 3 else FACES[FACES[:, 0] == 0]
     size = np.empty(len(sums.labels))
     feret = np.empty(len(sums.labels))
 
     def look(piece: tuple[int, int]) -> None:
         for row in range(*piece):
             box = tuple(map(slice, sums.low[row], sums.high[row]))
-            corners = plane_corners(labels[box], sums.labels[row])
-            points = (corners[:, None] + faces).reshape(-1, 3)
-            # lattice points share planes; moved a little they take half the time
-            hull = ConvexHull(points[:, 3 - ndim :], qhull_options="QJ Pp")
-            size[row] = hull.volume
-            feret[row] = longest_distance(points[hull.vertices] * scale)
+            size[row], corners = convex_hull(labels[box], sums.labels[row], ndim=ndim)
+            feret[row] = longest_distance(corners * scale)
 
     workers.map(look, ranges(len(sums.labels), PIECES))
     return size, feret
+
+
+def convex_hull(crop: NDArray[Any], label: int, *, ndim: int) -> tuple[float, NDArray[np.float64]]:
+    """Return the volume (area) of an object's convex hull in voxels, and the hull's corners, (N, 3).
+
+    Parameters
+    ----------
+    crop : ndarray of uint16 or uint32, shape (Z, Y, X)
+        Holds the object.
+    label : int
+        Must occur.
+    ndim : int
+        2 for an image, 3 for a stack.
+    """
+    from scipy.spatial import ConvexHull
+
+    faces = FACES if ndim == 3 else FACES[FACES[:, 0] == 0]
+    points = (plane_corners(crop, label)[:, None] + faces).reshape(-1, 3)
+    # lattice points share planes; moved a little they take half the time
+    hull = ConvexHull(points[:, 3 - ndim :], qhull_options="QJ Pp")
+    return hull.volume, points[hull.vertices]
 
 
 @kernel

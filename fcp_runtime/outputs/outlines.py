@@ -23,6 +23,21 @@ GAP = 4
 GAP_GREY = 48
 
 
+PALETTE = np.array(
+    [
+        (240, 228, 66),  # yellow
+        (86, 180, 233),  # sky blue
+        (255, 120, 60),  # vermilion
+        (190, 255, 210),  # pale green
+        (235, 150, 215),  # pink
+        (0, 200, 150),  # green
+        (255, 190, 90),  # orange
+    ],
+    np.uint8,
+)
+"""After Okabe and Ito (2008), brighter: seen on black, and told apart by colour-blind people."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """Labels to be outlined.
@@ -143,10 +158,9 @@ def fullest(counts: NDArray[np.int64], positions: Sequence[int] | None = None) -
 
 
 def label_colours(labels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return a bright colour for each label, shape (..., 3): hues a golden ratio apart."""
-    hue = (np.asarray(labels, np.float64) * 0.6180339887498949) % 1
-    turn = (hue[..., None] * 6 + np.array([5.0, 3.0, 1.0])) % 6
-    return np.asarray(255 * (1 - 0.6 * np.clip(np.minimum(turn, 4 - turn), 0, 1)), np.uint8)
+    """Return a bright colour of `PALETTE` for each label, shape (..., 3)."""
+    colours: NDArray[np.uint8] = PALETTE[np.asarray(labels, np.int64) % len(PALETTE)]
+    return colours
 
 
 def _range(planes: Sequence[NDArray[Any]]) -> tuple[float, float]:

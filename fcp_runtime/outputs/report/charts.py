@@ -19,7 +19,12 @@ FEWEST, MOST = 5, 30
 """Bins."""
 
 
-def histogram(values: NDArray[Any], label: str, marks: Mapping[str, float] | None = None) -> str:
+def histogram(
+    values: NDArray[Any],
+    label: str,
+    marks: Mapping[str, float] | None = None,
+    objects: NDArray[Any] | None = None,
+) -> str:
     """Return a histogram as an SVG element.
 
     Parameters
@@ -30,6 +35,8 @@ def histogram(values: NDArray[Any], label: str, marks: Mapping[str, float] | Non
         Below the axis.
     marks : mapping of str to float or None
         Values to be marked by an upright line, by what stands beside it.
+    objects : ndarray of int, shape (N,), or None
+        Labels of the values: a bar names its own in ``data-objects``.
 
     Returns
     -------
@@ -37,7 +44,8 @@ def histogram(values: NDArray[Any], label: str, marks: Mapping[str, float] | Non
         ``<svg>``, or a paragraph where there are no values.
     """
     values = np.asarray(values, np.float64)
-    values = values[np.isfinite(values)]
+    finite = np.isfinite(values)
+    values = values[finite]
     if len(values) == 0:
         return f"<p>No objects, no distribution of {html.escape(label)}.</p>"
     counts, edges = _bins(values)
@@ -60,10 +68,13 @@ def histogram(values: NDArray[Any], label: str, marks: Mapping[str, float] | Non
         if count == int(count):
             parts.append(f'<path class="grid" d="M{LEFT} {y(count):.1f}H{WIDTH - RIGHT}"/>')
             parts.append(_text(LEFT - 6, y(count) + 4, f"{count:g}", "end"))
-    for count, begin, end in zip(counts, edges[:-1], edges[1:], strict=True):
+    bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(counts) - 1)
+    names = np.zeros(0, np.int64) if objects is None else objects[finite]
+    for number, (count, begin, end) in enumerate(zip(counts, edges[:-1], edges[1:], strict=True)):
+        mine = " ".join(map(str, names[bins == number].tolist())) if len(names) else ""
         box = f'x="{x(begin) + 0.5:.1f}" width="{max(x(end) - x(begin) - 1, 0.5):.1f}"'
         parts.append(
-            f'<rect class="bar" {box} y="{y(count):.1f}" height="{y(0) - y(count):.1f}">'
+            f'<rect class="bar" data-objects="{mine}" {box} y="{y(count):.1f}" height="{y(0) - y(count):.1f}">'
             f"<title>{begin:.4g} to {end:.4g}: {count}</title></rect>"
         )
     parts.append(f'<path class="axis" d="M{LEFT} {y(0):.1f}H{WIDTH - RIGHT}"/>')

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fcp_runtime.outputs.suspects import find_two_sizes
+
 if TYPE_CHECKING:
     from fcp_runtime.outputs.table import Table
     from fcp_runtime.settings import Settings
@@ -56,6 +58,13 @@ def find_remarks(
         remarks.append(
             f"{tiny} of {count} objects are tiny (equivalent diameter below {TINY:g} of the "
             f"diameter used): debris, or nuclei in pieces. Raise --min-size, or check --diameter."
+        )
+    split = find_two_sizes(table)
+    if split is not None:
+        small, little, large, much = split
+        remarks.append(
+            f"Objects have two sizes: {small} of about {little:.3g} px and {large} of about "
+            f"{much:.3g} px. Nuclei may be cut in pieces, or merged; look at both, or check --diameter."
         )
     found = float(np.median(diameters))
     if not 1 / FAR <= found / used <= FAR:

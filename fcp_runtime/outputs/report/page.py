@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import time
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from imagecodecs import jpeg_encode
 
-from fcp_runtime.io.atomic import replacing
 from fcp_runtime.outputs.report.charts import histogram
+from fcp_runtime.outputs.report.checks import check_list
 from fcp_runtime.outputs.report.findings import count_tiny, find_remarks
-from fcp_runtime.outputs.report.template import SCRIPT, TOGGLE, page
-from fcp_runtime.outputs.report.views import View, make_views
+from fcp_runtime.outputs.report.index import PageFacts, footer, save_page
+from fcp_runtime.outputs.report.stage import lone, script, stage
+from fcp_runtime.outputs.report.template import page
+from fcp_runtime.outputs.report.views import (
+    QUALITY,
+    View,
+    data_uri,
+    grey_levels,
+    grey_window,
+    make_views,
+)
+from fcp_runtime.outputs.suspects import find_suspects
 
 if TYPE_CHECKING:
     import os
@@ -24,10 +33,8 @@ if TYPE_CHECKING:
     from fcp_runtime.outputs.table import Table
     from fcp_runtime.segmentation import Segmentation
 
-LONG = ("input", "error")
-"""Columns of the index that may be broken anywhere."""
-
-PLANES = {"z": ("XY", "z"), "x": ("ZY", "x"), "y": ("XZ", "y")}
+THUMBNAIL = 160
+"""Longest edge of the picture that stands for the page in an index, pixels."""
 
 
 def write_report(
@@ -63,16 +70,22 @@ def write_report(
     """
     name = Path(volume.name).name
     stack = volume.pixels.ndim == 3
+    suspects = find_suspects(result.masks, table)
     remarks = [
-        *notes,
+        *(without_folders(note, summary["input"], volume.name) for note in notes),
         *find_remarks(table, result.settings, stack=stack, spacing_known=spacing_known),
     ]
-    views, projection = make_views(volume.pixels, result.masks, result.settings.anisotropy or 1.0)
+    window = grey_window(volume.pixels, result.masks)
+    anisotropy = result.settings.anisotropy or 1.0
+    views, projection = make_views(volume.pixels, result.masks, anisotropy, window)
+    every = [*views, *([] if projection is None else [projection])]
     body = [
         f"<h1>{escape(name)}</h1>",
-        _lead(volume, summary),
+        _lead(volume, summary, len(suspects)),
         _warnings(remarks),
-        _stage(views),
+        stage(views, result.diameter),
+        '<p id="marked"></p>',
+        check_list(volume.pixels, result.masks, table, suspects, window),
         "" if projection is None else _projection(projection),
         _charts(table, result),
         '<section class="tables">',
@@ -80,54 +93,28 @@ def write_report(
         _rows("Timings", _timings(summary)),
         _rows("Settings", {key: _plain(value) for key, value in summary["settings"].items()}),
         "</section>",
-        f'<p class="long">Image: {escape(summary["input"])}</p>',
-        f'<p class="long">Masks: {escape(summary["output"])}</p>',
-        _footer(),
+        (
+            f'<p class="long">Image: {escape(Path(summary["input"]).name)}; '
+            f"masks: {escape(Path(summary['output']).name)}</p>"
+        ),
+        script(every, volume, table, suspects, result.diameter),
+        footer(),
     ]
-    _save(path, page(escape(name), "\n".join(body)))
+    flat = volume.pixels.max(axis=0) if stack else volume.pixels
+    step = -(-max(flat.shape) // THUMBNAIL)
+    picture = data_uri(jpeg_encode(grey_levels(flat[::step, ::step], window), level=QUALITY))
+    facts = PageFacts(len(suspects) + bool(remarks), picture)
+    save_page(path, page(escape(name), "\n".join(body), facts.head()))
 
 
-def write_index(path: str | os.PathLike[str], rows: Sequence[Mapping[str, str]]) -> None:
-    """Write the page that lists reports.
-
-    Parameters
-    ----------
-    path : path-like
-    rows : sequence of mapping of str to str
-        A row per input, all with the same keys: columns of the list. ``link``, which is no column,
-        is the address of its report or empty; ``status`` may be ``"failed"``.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
-    """
-    names = [name for name in (rows[0] if rows else ()) if name != "link"]
-    done = sum(row["status"] != "failed" for row in rows)
-    lines = ["<tr>" + "".join(f"<th>{escape(name)}</th>" for name in names) + "</tr>"]
-    for row in rows:
-        cells = [escape(row[name]) for name in names]
-        if row["link"]:
-            cells[0] = f'<a href="{escape(row["link"])}">{cells[0]}</a>'
-        kind = ' class="failed"' if row["status"] == "failed" else ""
-        tags = ['<td class="long">' if name in LONG else "<td>" for name in names]
-        line = "".join(f"{tag}{cell}</td>" for tag, cell in zip(tags, cells, strict=True))
-        lines.append(f"<tr{kind}>{line}</tr>")
-    body = [
-        "<h1>Segmented images</h1>",
-        f'<p class="lead">{len(rows)} inputs, {len(rows) - done} failed</p>',
-        f"<table>{''.join(lines)}</table>",
-        _footer(),
-    ]
-    _save(path, page("Segmented images", "\n".join(body)))
+def without_folders(note: str, *names: str) -> str:
+    """Return a warning with files called by their names only: a page is given to others."""
+    for name in names:
+        note = note.replace(name, Path(name).name)
+    return note
 
 
-def _save(path: str | os.PathLike[str], text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-
-
-def _lead(volume: Volume, summary: Mapping[str, Any]) -> str:
+def _lead(volume: Volume, summary: Mapping[str, Any], suspects: int) -> str:
     diameter = summary["diameter"]
     estimated = " (estimated)" if summary["diameter_estimated"] else ""
     facts = [
@@ -142,81 +129,20 @@ def _lead(volume: Volume, summary: Mapping[str, Any]) -> str:
     ]
     if volume.pixels.ndim == 3:
         facts.append(f"anisotropy {summary['anisotropy']:.4g}")
-    return f'<p class="lead"><b>{summary["objects"]} objects</b>; {", ".join(facts)}</p>'
+    checks = f'; <a href="#checks">{suspects} to be checked</a>' if suspects else ""
+    return f'<p class="lead"><b>{summary["objects"]} objects</b>{checks}; {", ".join(facts)}</p>'
 
 
 def _warnings(remarks: Sequence[str]) -> str:
     if not remarks:
-        return "<p>Nothing conspicuous: few objects cut by the border, few tiny ones, diameter as used.</p>"
+        return ""
     items = "".join(f"<li>{escape(remark)}</li>" for remark in remarks)
     return f'<section class="warnings"><b>To be checked</b><ul>{items}</ul></section>'
 
 
-def _stage(views: Sequence[View]) -> str:
-    """Return the orthogonal views with their sliders, or the one view of an image."""
-    toggle = '<label><input type="checkbox" id="outlines" checked> outlines</label>'
-    if len(views) == 1:
-        return (
-            f'<h2>Image</h2><div class="controls">{toggle}</div>{_lone(views[0])}'
-            f"<script>{TOGGLE}</script>"
-        )
-    sliders = [
-        f'<label>{PLANES[view.axis][1]} <input type="range" id="slide-{view.axis}" min="0" '
-        f'max="{len(view.positions) - 1}" value="{view.start}" '
-        f'aria-label="plane {view.axis}"> <output id="place-{view.axis}"></output></label>'
-        for view in views
-    ]
-    (height, width), depth = views[0].shown, views[2].shown[0]
-    frames = [
-        f'<div class="frame" id="view-{view.axis}" title="{PLANES[view.axis][0]}">'
-        f'<img class="grey" alt="{PLANES[view.axis][0]} plane" src="{view.grey[view.start]}">'
-        f'<img class="lines" alt="outlines" src="{view.lines[view.start]}">'
-        '<i class="across"></i><i class="down"></i></div>'
-        for view in views
-    ]
-    style = (
-        f"grid-template-columns: {width:g}fr {depth:g}fr; "
-        f"grid-template-rows: {height:g}fr {depth:g}fr; "
-        f"aspect-ratio: {width + depth:g} / {height + depth:g}; "
-        f"max-width: {85 * (width + depth) / (height + depth):.1f}vh"
-    )
-    held = [
-        {
-            "axis": view.axis,
-            "rows": view.rows,
-            "columns": view.columns,
-            "length": view.length,
-            "positions": view.positions,
-            "grey": view.grey,
-            "lines": view.lines,
-        }
-        for view in views
-    ]
-    return (
-        f"<h2>Planes: XY, ZY on the right, XZ below</h2>"
-        f'<div class="controls">{"".join(sliders)}{toggle}</div>'
-        f'<div class="stage" style="{style}">{"".join(frames)}</div>'
-        f'<script type="application/json" id="views">{json.dumps(held)}</script>'
-        f"<script>{SCRIPT}{TOGGLE}</script>"
-    )
-
-
 def _projection(view: View) -> str:
     heading = "<h2>Maximum projection along z</h2>"
-    return f'<section class="projection">{heading}{_lone(view)}</section>'
-
-
-def _lone(view: View) -> str:
-    height, width = view.shown
-    style = (
-        f"aspect-ratio: {width:g} / {height:g}; "
-        f"max-width: min({85 * width / height:.1f}vh, {max(width, 640):g}px)"
-    )
-    return (
-        f'<div class="stage" style="{style}"><div class="frame">'
-        f'<img class="grey" alt="image" src="{view.grey[0]}">'
-        f'<img class="lines" alt="outlines" src="{view.lines[0]}"></div></div>'
-    )
+    return f'<section class="projection">{heading}{lone(view, circle=False)}</section>'
 
 
 def _charts(table: Table, result: Segmentation) -> str:
@@ -229,13 +155,13 @@ def _charts(table: Table, result: Segmentation) -> str:
     marks = {"used": result.diameter * pixel}
     if len(table):
         marks["median"] = float(np.median(sizes))
+    round_name = "sphericity" if "sphericity" in table else "circularity"
+    labels = table["label"]
     charts = [
-        histogram(sizes, f"equivalent diameter, {unit}", marks),
-        histogram(table["mean_intensity"], "mean intensity"),
-        histogram(
-            table["sphericity" if "sphericity" in table else "circularity"],
-            "sphericity" if "sphericity" in table else "circularity",
-        ),
+        histogram(sizes, f"equivalent diameter, {unit}", marks, labels),
+        histogram(table["mean_intensity"], "mean intensity", objects=labels),
+        histogram(table[round_name], round_name, objects=labels),
+        histogram(table["solidity"], "solidity", objects=labels),
     ]
     return f'<section><h2>Distributions</h2><div class="charts">{"".join(charts)}</div></section>'
 
@@ -284,11 +210,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_plain, value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _footer() -> str:
-    from importlib.metadata import version
-
-    return (
-        f"<footer>fcp-run {version('fastercellpose')}, {time.strftime('%Y-%m-%d %H:%M')}</footer>"
-    )

@@ -1,4 +1,4 @@
-"""Planes of a volume as small pictures, with outlines as a layer of their own."""
+"""Planes of a volume as small pictures, with the outlines of their objects."""
 
 from __future__ import annotations
 
@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fcp_runtime.outputs.outlines import (
-    GAMMA,
-    count_along,
-    find_edges,
-    fullest,
-    label_colours,
-)
+from fcp_runtime.outputs.outlines import GAMMA, count_along, fullest
+from fcp_runtime.outputs.report.shapes import Shape, plane_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +36,7 @@ class View:
     Attributes
     ----------
     axis : str
-        ``"z"``, ``"y"``, ``"x"``, or ``""`` where there is one picture only.
+        ``"z"``, ``"y"``, ``"x"``, or ``"image"`` or ``"projection"`` where there is one picture only.
     rows, columns : str
         Axes of the pictures.
     length : int
@@ -50,8 +45,10 @@ class View:
         The planes that are shown, rising.
     grey : tuple of str
         Pictures as data URIs (JPEG).
-    lines : tuple of str
-        Outlines on a transparent ground as data URIs (PNG).
+    shapes : tuple of list of Shape
+        Outlines of each picture, in pixels of ``grid``.
+    grid : tuple of int
+        Rows and columns of the outlines: a plane's, or fewer where large planes are reduced.
     shown : tuple of float
         Height and width in xy pixels, z stretched by the anisotropy.
     start : int
@@ -64,13 +61,14 @@ class View:
     length: int
     positions: tuple[int, ...]
     grey: tuple[str, ...]
-    lines: tuple[str, ...]
+    shapes: tuple[list[Shape], ...]
+    grid: tuple[int, int]
     shown: tuple[float, float]
     start: int = 0
 
 
 def make_views(
-    pixels: NDArray[Any], masks: NDArray[Any], anisotropy: float
+    pixels: NDArray[Any], masks: NDArray[Any], anisotropy: float, window: tuple[float, float]
 ) -> tuple[list[View], View | None]:
     """Return the views of an image or a stack.
 
@@ -80,6 +78,8 @@ def make_views(
     masks : ndarray of integers, same shape
     anisotropy : float
         Spacing of planes divided by spacing of pixels.
+    window : tuple of float
+        Pixel values to be shown black and white; see `grey_window`.
 
     Returns
     -------
@@ -89,9 +89,8 @@ def make_views(
     projection : View or None
         Maximum along z of a stack.
     """
-    window = _window(pixels, masks)
     if pixels.ndim == 2:
-        return [_single(pixels, masks, window)], None
+        return [_single("image", pixels, masks, window)], None
     depth, height, width = pixels.shape
     thick = depth * anisotropy
     factor = _reduction(pixels.shape)
@@ -107,7 +106,7 @@ def make_views(
         _across(pixels, masks, axis, factors, grow, shown, window, counts[axis])
         for axis, (factors, shown) in shapes.items()
     ]
-    return views, _single(pixels.max(axis=0), masks.max(axis=0), window)
+    return views, _single("projection", pixels.max(axis=0), masks.max(axis=0), window)
 
 
 def _across(
@@ -136,9 +135,9 @@ def _across(
             grey, labels = grey.T, labels.T
         pictures.append(_picture(grey, labels, factors, window))
     rows, columns = {"z": ("y", "x"), "x": ("y", "z"), "y": ("z", "x")}[axis]
-    greys, lines = zip(*pictures, strict=True)
+    greys, shapes, grids = zip(*pictures, strict=True)
     start = positions.index(fullest(counts, positions))
-    return View(axis, rows, columns, length, positions, greys, lines, shown, start)
+    return View(axis, rows, columns, length, positions, greys, shapes, grids[0], shown, start)
 
 
 def spread(length: int, count: int) -> tuple[int, ...]:
@@ -147,11 +146,14 @@ def spread(length: int, count: int) -> tuple[int, ...]:
     return tuple((2 * place + 1) * length // (2 * count) for place in range(count))
 
 
-def _single(pixels: NDArray[Any], masks: NDArray[Any], window: tuple[float, float]) -> View:
+def _single(
+    axis: str, pixels: NDArray[Any], masks: NDArray[Any], window: tuple[float, float]
+) -> View:
     factor = -(-max(pixels.shape) // LONGEST)
-    grey, lines = _picture(pixels, masks, (factor, factor), window)
+    grey, shapes, grid = _picture(pixels, masks, (factor, factor), window)
     height, width = pixels.shape
-    return View("", "y", "x", 1, (0,), (grey,), (lines,), (float(height), float(width)))
+    shown = float(height), float(width)
+    return View(axis, "y", "x", 1, (0,), (grey,), (shapes,), grid, shown)
 
 
 def _reduction(shape: Sequence[int]) -> int:
@@ -163,7 +165,7 @@ def _reduction(shape: Sequence[int]) -> int:
     return factor
 
 
-def _window(pixels: NDArray[Any], masks: NDArray[Any]) -> tuple[float, float]:
+def grey_window(pixels: NDArray[Any], masks: NDArray[Any]) -> tuple[float, float]:
     """Return the pixel values to be shown black and white.
 
     Objects that fill little of a volume lie all beyond its highest percentiles; theirs counts, too.
@@ -181,30 +183,27 @@ def _picture(
     labels: NDArray[Any],
     factors: tuple[int, int],
     window: tuple[float, float],
-) -> tuple[str, str]:
-    """Return a plane and its outlines as data URIs, each block of ``factors`` pixels one pixel.
+) -> tuple[str, list[Shape], tuple[int, int]]:
+    """Return a plane as a data URI, each block of ``factors`` pixels one pixel, its outlines and grid.
 
     Labels may be finer than the plane.
     """
-    from imagecodecs import jpeg_encode, png_encode
+    from imagecodecs import jpeg_encode
 
-    low, high = window
-    mean = _block_means(plane.astype(np.float32), factors)
-    bright = np.clip((mean - low) / max(high - low, 1e-12), 0, 1) ** GAMMA
-    grey = np.ascontiguousarray(255 * bright + 0.5, np.uint8)
+    grey = grey_levels(_block_means(plane.astype(np.float32), factors), window)
     places = [
         np.minimum(np.arange(0, size, factor) + factor // 2, size - 1)
         for factor, size in zip(factors, labels.shape, strict=True)
     ]
     seen = labels[np.ix_(*places)]
-    edge = find_edges(seen)
-    lines = np.zeros((*seen.shape, 4), np.uint8)
-    lines[edge, :3] = label_colours(seen[edge])
-    lines[edge, 3] = 255
-    return (
-        _data_uri("jpeg", jpeg_encode(grey, level=QUALITY)),
-        _data_uri("png", png_encode(lines, level=9)),
-    )
+    return data_uri(jpeg_encode(grey, level=QUALITY)), plane_shapes(seen), seen.shape
+
+
+def grey_levels(plane: NDArray[Any], window: tuple[float, float]) -> NDArray[np.uint8]:
+    """Return a plane in grey, dim parts lifted."""
+    low, high = window
+    bright = np.clip((plane.astype(np.float32) - low) / max(high - low, 1e-12), 0, 1) ** GAMMA
+    return np.ascontiguousarray(255 * bright + 0.5, np.uint8)
 
 
 def _block_means(plane: NDArray[np.float32], factors: tuple[int, int]) -> NDArray[np.float32]:
@@ -219,5 +218,6 @@ def _block_means(plane: NDArray[np.float32], factors: tuple[int, int]) -> NDArra
     return means
 
 
-def _data_uri(kind: str, content: bytes | bytearray) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+def data_uri(jpeg: bytes | bytearray) -> str:
+    """Return a JPEG as an address that holds it."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
