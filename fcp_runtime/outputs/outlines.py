@@ -30,8 +30,8 @@ PALETTE = np.array(
         (255, 120, 60),  # vermilion
         (190, 255, 210),  # pale green
         (235, 150, 215),  # pink
-        (0, 200, 150),  # green
         (255, 190, 90),  # orange
+        (0, 200, 150),  # green
     ],
     np.uint8,
 )

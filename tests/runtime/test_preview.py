@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import colorsys
-
 import imagecodecs
 import numpy as np
 import pytest
 
 from fcp_runtime.errors import OutputError
-from fcp_runtime.outputs.outlines import GAP, Layer, draw, label_colours
+from fcp_runtime.outputs.outlines import GAP, PALETTE, Layer, draw, label_colours
 from fcp_runtime.outputs.png import save_png
 from fcp_runtime.outputs.preview import render_preview
 
@@ -44,13 +42,17 @@ def test_outlines_lie_on_the_inner_edges_of_objects():
     assert np.array_equal(picture[~edge], np.repeat(as_drawn(grey[~edge])[:, None], 3, axis=1))
 
 
-def test_colours_are_bright_and_far_apart_for_neighbouring_labels():
+def test_colours_are_seen_on_black_and_told_apart_by_the_colour_blind():
     colours = label_colours(np.arange(1, 400))
-    for label, colour in enumerate(colours, start=1):
-        expected = np.array(colorsys.hsv_to_rgb(label * 0.6180339887498949 % 1, 0.6, 1.0)) * 255
-        assert np.abs(colour - expected).max() <= 1
-    steps = np.abs(np.diff(colours.astype(int), axis=0)).sum(1)
-    assert steps.min() > 100
+    assert colours.shape == (399, 3)
+    linear = (PALETTE / 255) ** 2.2
+    assert (linear @ (0.2126, 0.7152, 0.0722)).min() > 0.3
+    # red and green cones see alike (Vienot et al. 1999): what is left is yellow to blue, and lightness
+    seen = (
+        linear @ np.array([[0.29275, 0.70725, -0.02234], [0.29275, 0.70725, -0.02234], [0, 0, 1]]).T
+    )
+    steps = np.abs(np.diff(np.concatenate((seen, seen[:1])) ** (1 / 2.2), axis=0)).max(axis=1)
+    assert steps.min() > 0.12
 
 
 def test_a_layer_draws_only_its_labels_in_its_colour():

@@ -12,18 +12,41 @@ import numpy as np
 import pytest
 from report_cases import a_result, balls
 
-from fcp_runtime.outputs.outlines import GAMMA, label_colours
+from fcp_runtime.outputs.outlines import GAMMA
 from fcp_runtime.outputs.report.charts import histogram, ticks
 from fcp_runtime.outputs.report.findings import find_remarks
-from fcp_runtime.outputs.report.page import write_index, write_report
-from fcp_runtime.outputs.report.views import LONGEST, make_views, spread
+from fcp_runtime.outputs.report.index import PageFacts, read_facts, write_index
+from fcp_runtime.outputs.report.page import write_report
+from fcp_runtime.outputs.report.shapes import plane_shapes
+from fcp_runtime.outputs.report.views import LONGEST, grey_window, make_views, spread
 from fcp_runtime.settings import Settings
 
 
 def decode(uri):
-    kind, content = re.fullmatch(r"data:image/(jpeg|png);base64,(.*)", uri).groups()
-    raw = base64.b64decode(content, validate=True)
-    return imagecodecs.jpeg_decode(raw) if kind == "jpeg" else imagecodecs.png_decode(raw)
+    content = re.fullmatch(r"data:image/jpeg;base64,(.*)", uri)[1]
+    return imagecodecs.jpeg_decode(base64.b64decode(content, validate=True))
+
+
+def views_of(pixels, masks, anisotropy):
+    return make_views(pixels, masks, anisotropy, grey_window(pixels, masks))
+
+
+def filled(shapes, grid):
+    """Labels drawn from shapes: every pixel by the parity of the upright edges to its left."""
+    labels = np.zeros(grid, int)
+    for label in {shape[0] for shape in shapes}:
+        inside = np.zeros(grid, bool)
+        for of, x, y, text in shapes:
+            if of != label:
+                continue
+            for number, step in enumerate(ord(character) - 80 for character in text):
+                if number % 2 == 0:
+                    x += step  # noqa: PLW2901 - a walk
+                    continue
+                inside[min(y, y + step) : max(y, y + step), x:] ^= True
+                y += step  # noqa: PLW2901
+        labels[inside] = label
+    return labels
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +58,7 @@ def stack():
 def test_planes_are_those_of_the_volume_rows_beside_rows():
     z, y, x = np.indices((6, 40, 64))
     pixels = (20 * z + y + 2 * x).astype(np.uint8)
-    views, projection = make_views(pixels, np.zeros(pixels.shape, np.uint16), 2.0)
+    views, projection = views_of(pixels, np.zeros(pixels.shape, np.uint16), 2.0)
     assert [(view.axis, view.rows, view.columns) for view in views] == [
         ("z", "y", "x"),
         ("x", "y", "z"),
@@ -56,41 +79,44 @@ def test_planes_are_those_of_the_volume_rows_beside_rows():
     assert np.abs(decode(projection.grey[0]) - shown(pixels.max(axis=0))).mean() < 4
 
 
-def test_outlines_are_the_inner_edges_in_the_colours_of_the_preview(stack):
+def test_outlines_enclose_just_their_objects(stack):
     volume, result, _, _ = stack
-    views, _ = make_views(volume.pixels, result.masks, 1.0)
-    lines = decode(views[0].lines[views[0].positions.index(5)])
-    plane = result.masks[5]
-    padded = np.pad(plane, 1, mode="edge")
-    same = [padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]]
-    edge = (plane > 0) & ~np.all([other == plane for other in same], axis=0)
-    assert edge.any()
-    assert np.array_equal(lines[..., 3] > 0, edge)
-    assert np.array_equal(lines[edge][:, :3], label_colours(plane[edge]))
+    views, projection = views_of(volume.pixels, result.masks, 1.0)
+    turned = (result.masks, result.masks.transpose(2, 1, 0), result.masks.transpose(1, 0, 2))
+    for view, planes in zip(views, turned, strict=True):
+        for shapes, position in zip(view.shapes, view.positions, strict=True):
+            assert np.array_equal(filled(shapes, view.grid), planes[position])
+    assert np.array_equal(filled(projection.shapes[0], projection.grid), result.masks.max(axis=0))
 
 
-def test_outlines_stay_thin_on_thick_planes():
+@pytest.mark.parametrize("seed", range(3))
+def test_outlines_of_holes_pieces_and_long_edges_enclose_just_their_objects(seed):
+    labels = np.kron(np.random.default_rng(seed).integers(0, 4, (7, 9)), np.ones((70, 33), int))
+    assert np.array_equal(filled(plane_shapes(labels), labels.shape), labels)
+
+
+def test_outlines_lie_right_on_thick_planes():
     masks = np.zeros((6, 40, 64), np.uint16)
     masks[2:4, 10:30, 20:40] = 1
-    views, _ = make_views(masks * 100, masks, 5.0)
-    across = views[2].lines[views[2].start]  # rows z, columns x
-    inside = decode(across)[..., 3] > 0
-    assert inside.shape == (30, 64)
-    rows, columns = np.nonzero(inside)
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (10, 19, 20, 39)
-    assert not inside[11:19, 21:39].any()
+    views, _ = views_of(masks * 100, masks, 5.0)
+    across = views[2]  # rows z, columns x
+    assert across.grid == (30, 64)
+    assert np.argwhere(filled(across.shapes[across.start], across.grid)).min(axis=0).tolist() == [
+        10,
+        20,
+    ]
 
 
 def test_views_begin_where_most_is_to_be_seen():
     masks = np.zeros((20, 60, 80), np.uint16)
     masks[3, 40:50, 60:64] = 1
     masks[4, 40:50, 60:70] = 1
-    views, _ = make_views(masks * 100, masks, 1.0)
+    views, _ = views_of(masks * 100, masks, 1.0)
     begin = [view.positions[view.start] for view in views]
     assert begin[0] == 4
     assert 60 <= begin[1] < 64
     assert 40 <= begin[2] < 50
-    empty, _ = make_views(masks * 100, np.zeros_like(masks), 1.0)
+    empty, _ = views_of(masks * 100, np.zeros_like(masks), 1.0)
     middles = [view.length // 2 for view in empty]
     gaps = [abs(view.positions[view.start] - at) for view, at in zip(empty, middles, strict=True)]
     assert max(gaps) <= 2
@@ -101,7 +127,7 @@ def test_nuclei_in_a_corner_of_the_dark_do_not_glare():
     masks[10, 5:15, 5:15] = 1  # less than the thousandth part
     pixels = np.random.default_rng(0).integers(0, 100, masks.shape, np.uint16)
     pixels[masks > 0] = np.linspace(2000, 10000, 100)
-    views, _ = make_views(pixels, masks, 1.0)
+    views, _ = views_of(pixels, masks, 1.0)
     grey = decode(views[0].grey[views[0].start])[masks[10] > 0]
     assert np.count_nonzero(grey > 250) < 10
     assert np.ptp(grey) > 100
@@ -110,7 +136,7 @@ def test_nuclei_in_a_corner_of_the_dark_do_not_glare():
 @pytest.mark.parametrize("anisotropy", [1.0, 8.0])
 def test_planes_across_y_and_x_do_not_get_fewer_where_planes_lie_far_apart(anisotropy):
     masks = np.zeros((76, 300, 300), np.uint16)
-    views, _ = make_views(masks, masks, anisotropy)
+    views, _ = views_of(masks, masks, anisotropy)
     assert [len(view.positions) for view in views[1:]] == [24, 24]
 
 
@@ -118,7 +144,7 @@ def test_large_images_are_reduced_by_means():
     pixels = np.zeros((30, 2 * LONGEST - 1), np.uint8)
     pixels[:, ::2] = 100
     pixels[:15] = 0
-    views, _ = make_views(pixels, np.zeros(pixels.shape, np.uint16), 1.0)
+    views, _ = views_of(pixels, np.zeros(pixels.shape, np.uint16), 1.0)
     grey = decode(views[0].grey[0])
     assert grey.shape == (15, LONGEST)
     middle = 255 * 0.5**GAMMA
@@ -236,7 +262,9 @@ def test_a_page_says_what_came_out_and_needs_nothing_else(tmp_path, stack):
     for name in summary["settings"]:
         assert name in words
     held = json.loads(re.search(r'id="views">(.*?)</script>', text, re.DOTALL).group(1))
-    assert [len(view["grey"]) for view in held] == [len(view["positions"]) for view in held]
+    for view in held["views"]:
+        assert len(view["grey"]) == len(view["shapes"]) == len(view["positions"])
+    assert held["labels"] == table["label"].tolist()
 
 
 def test_names_are_text_not_markup(tmp_path):
@@ -269,3 +297,49 @@ def test_a_stack_of_noise_stays_below_5_megabytes(tmp_path, shape, apart):
     path = tmp_path / "r.html"
     write_report(path, volume, result, table, summary=summary)
     assert path.stat().st_size < 5_000_000
+
+
+def test_sizes_of_2000_objects_stay_below_5_megabytes(tmp_path):
+    rng = np.random.default_rng(0)
+    grid = np.indices((60, 256, 256))
+    masks = np.zeros((60, 256, 256), np.uint16)
+    for label in range(1, 2001):
+        centre = rng.integers(0, (60, 256, 256))
+        low = np.maximum(centre - 7, 0)
+        box = tuple(map(slice, low, centre + 8))
+        near = sum((axis[box] - place) ** 2 for axis, place in zip(grid, centre, strict=True)) <= 49
+        masks[box][near & (masks[box] == 0)] = label
+    pixels = rng.integers(0, 255, masks.shape, np.uint8)
+    volume, result, table, summary = a_result(masks, pixels=pixels)
+    write_report(tmp_path / "r.html", volume, result, table, summary=summary)
+    assert (tmp_path / "r.html").stat().st_size < 5_000_000
+
+
+def test_a_report_names_no_folder_and_counts_what_is_to_be_checked(tmp_path):
+    masks = balls((90, 90), [(20, 20), (20, 60), (60, 20), (60, 60)], 12)
+    masks[60, 60] = 0
+    masks[80:82, 80:82] = 5
+    volume, result, table, summary = a_result(masks, name="/data/lab/a.tif")
+    notes = ["/data/lab/a.tif: dust on the lens"]
+    write_report(tmp_path / "r.html", volume, result, table, summary=summary, notes=notes)
+    assert "/data/lab" not in (tmp_path / "r.html").read_text(encoding="utf-8")
+    words = " ".join(read_page(tmp_path / "r.html").text)
+    assert "a.tif: dust on the lens" in words
+    assert "1 to be checked" in words
+    assert "tiny" in words
+    assert read_facts(tmp_path / "r.html").checks == 2  # the tiny one, and a warning
+
+
+def test_an_index_begins_with_what_failed_and_what_is_to_be_checked(tmp_path):
+    rows = [
+        {"input": f"/far/away/{name}.tif", "status": status, "link": f"{name}.html"}
+        for name, status in (("good", "done"), ("odd", "done"), ("bad", "failed"))
+    ]
+    picture = "data:image/jpeg;base64,AAAA"
+    facts = {"good.html": PageFacts(0, picture), "odd.html": PageFacts(7, picture)}
+    write_index(tmp_path / "index.html", rows, facts)
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert text.index("bad.tif") < text.index("odd.tif") < text.index("good.tif")
+    assert "/far/away" not in text
+    assert "3 inputs, 1 failed, 1 to be checked" in text
+    assert text.count("<img") == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 import subprocess
@@ -30,30 +31,56 @@ USER = """
 const found = {};
 window.addEventListener("error", event => { found.error = String(event.message); });
 // the page is not loaded before every plane is: nothing below has to wait
-const planes = views.flatMap(view => [...view.grey, ...view.lines]).map(source => {
+const planes = views.flatMap(view => view.grey).map(source => {
   const image = document.body.appendChild(new Image());
   image.src = source;
   return image;
 });
 window.addEventListener("load", () => {
   found.decoded = planes.every(image => image.complete && image.naturalWidth > 0);
-  const picture = () => document.querySelector("#view-z .grey").src;
+  const frame = document.getElementById("view-z");
+  const paths = () => [...frame.querySelectorAll("path")];
+  const picture = () => frame.querySelector(".grey").src;
   const mark = () => document.querySelector("#view-x .down").style.left;
+  const send = (target, kind, more) => target.dispatchEvent(
+    new PointerEvent(kind, {bubbles: true, ...more}));
+  found.outlines = paths().length;
+  send(paths()[0], "pointermove");
+  found.tip = document.getElementById("tip").textContent;
+  send(paths()[0], "click");
+  found.marked = document.getElementById("marked").textContent;
+  found.bars = document.querySelectorAll(".bar.marked").length;
+  const bar = [...document.querySelectorAll(".bar")].find(each => each.dataset.objects);
+  send(bar, "click");
+  found.named = bar.dataset.objects.split(" ").length;
+  found.chosen = new Set([...document.querySelectorAll("#view-z path.marked, #view-projection path.marked")]
+    .map(each => each.dataset.label)).size;
+  const width = () => frame.querySelector(".scale i").getBoundingClientRect().width;
+  const text = () => parseFloat(frame.querySelector(".scale b").textContent);
+  const before = [width() / text(), picture(), mark()];
+  document.getElementById("closer").click();
+  found.closer = (width() / text() / before[0]).toFixed(3);
+  document.getElementById("whole").click();
+  found.whole = (width() / text() / before[0]).toFixed(3);
   const slider = document.getElementById("slide-z");
-  const before = [picture(), mark()];
   slider.value = 0;
   slider.dispatchEvent(new Event("input"));
-  found.moved = picture() !== before[0] && mark() !== before[1];
+  found.moved = picture() !== before[1] && mark() !== before[2];
   found.first = picture() === views[0].grey[0];
   found.place = document.getElementById("place-z").value;
   found.mark = mark();
-  const box = document.getElementById("outlines");
-  const lines = document.querySelector("#view-z .lines");
-  const visible = () => getComputedStyle(lines).visibility;
+  const light = document.getElementById("contrast");
+  light.value = 1;
+  light.dispatchEvent(new Event("input"));
+  found.light = getComputedStyle(frame.querySelector(".grey")).filter;
+  const visible = () => getComputedStyle(frame.querySelector("svg")).visibility;
   found.visible = visible();
-  box.click();
+  document.getElementById("outlines").click();
   found.hidden = visible();
-  document.title = Object.entries(found).map(pair => pair.join("=")).join(";");
+  const check = document.querySelector("[data-check]");
+  check.click();
+  found.check = check.dataset.check + " " + [...marked].join();
+  document.title = Object.entries(found).map(pair => pair.join("=")).join(";;");
 });
 </script>
 """
@@ -74,7 +101,8 @@ def browse(path, tmp_path, *flags):
 
 @pytest.fixture
 def page(tmp_path):
-    masks = balls((12, 40, 50), [(5, 12, 12), (6, 25, 35)], 5)
+    masks = balls((14, 40, 50), [(6, 12, 12), (6, 25, 35), (6, 25, 14)], 5)
+    masks[6, 34, 44] = 4  # tiny
     volume, result, table, summary = a_result(masks, voxel_um=(2.0, 0.5, 0.5))
     path = tmp_path / "report.html"
     write_report(path, volume, result, table, summary=summary)
@@ -88,12 +116,21 @@ def test_sliders_move_planes_and_marks_and_the_console_stays_empty(page, tmp_pat
     document, console = browse(used, tmp_path, "--dump-dom")
     assert console == []
     title = re.search(r"<title>(.*?)</title>", document).group(1)
-    found = dict(pair.split("=", 1) for pair in title.split(";"))
+    found = dict(pair.split("=", 1) for pair in html.unescape(title).split(";;"))
     assert "error" not in found
     assert found["moved"] == found["first"] == found["decoded"] == "true"
-    assert found["place"] == "1 of 12"
-    assert float(found["mark"].rstrip("%")) == pytest.approx(100 * 0.5 / 12, abs=0.01)
+    assert int(found["outlines"]) >= 3
+    assert found["tip"].startswith("#1: diameter 15.8 px (7.90")
+    assert found["tip"] == found["marked"]
+    assert int(found["bars"]) == 4  # one in each histogram
+    assert found["chosen"] == found["named"]
+    assert float(found["closer"]) == pytest.approx(1.5, abs=0.02)
+    assert float(found["whole"]) == pytest.approx(1, abs=0.02)
+    assert found["place"] == "1 of 14"
+    assert float(found["mark"].rstrip("%")) == pytest.approx(100 * 0.5 / 14, abs=0.01)
+    assert found["light"] == "brightness(2)"
     assert (found["visible"], found["hidden"]) == ("visible", "hidden")
+    assert found["check"] == "4 4"
 
 
 def test_a_fault_of_the_script_would_be_seen(page, tmp_path):

@@ -26,7 +26,7 @@ SIDE_PLANES = 24
 FEWEST = 40
 """XY planes are reduced until so many fit into the budget, if there are so many."""
 SAMPLE = 1_000_000
-QUALITY = 75
+QUALITY = 60
 
 
 @dataclass(frozen=True)
