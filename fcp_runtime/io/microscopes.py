@@ -112,12 +112,13 @@ def czi_image(path: Path, name: str, request: Request) -> Iterator[PlanewiseImag
     """
     import czifile
 
-    with library_errors(name):
-        file = czifile.CziFile(path)
-    with file:
+    with path.open("rb") as stream:  # the library leaves a damaged file open
         with library_errors(name):
-            image = _czi(file, name, request)
-        yield image
+            file = czifile.CziFile(stream)
+        with file:
+            with library_errors(name):
+                image = _czi(file, name, request)
+            yield image
 
 
 def _czi(file: Any, name: str, request: Request) -> PlanewiseImage:
@@ -232,7 +233,9 @@ def oif_image(path: Path, name: str, request: Request) -> Iterator[PlanewiseImag
 
 def _oif(file: Any, name: str, request: Request) -> PlanewiseImage:
     choose_series(["the image"], request.series, name)
-    axes = file.axes
+    planes = file.series[0]  # names of its files order the axes, not the settings
+    page = tuple(dict(zip(file.axes, map(int, file.shape), strict=True))[axis] for axis in "YX")
+    axes = f"{planes.axes.upper()}YX"
     odd = [axis for axis in axes if axis not in "TCZYX"]
     if odd:
         raise InputError(
@@ -240,7 +243,7 @@ def _oif(file: Any, name: str, request: Request) -> PlanewiseImage:
             "points; export the wanted ones as TIFF"
         )
     stated: dict[str, tuple[float | None, str]] = {}
-    for at in range(len(file.mainfile.get("Axis Parameter Common", {}).get("AxisOrder", "")) or 8):
+    for at in range(8):
         part = file.mainfile.get(f"Axis {at} Parameters Common")
         if part is None:
             continue
@@ -253,5 +256,11 @@ def _oif(file: Any, name: str, request: Request) -> PlanewiseImage:
     voxel = [_positive(micrometres(*stated[axis])) if axis in stated else None for axis in "ZYX"]
     interval = seconds(*stated["T"]) if "T" in stated else None
     return array_image(
-        name, axes, file.shape, file.dtype, file.asarray, voxel=voxel, interval_s=interval
+        name,
+        axes,
+        (*planes.shape, *page),
+        file.dtype,
+        file.asarray,
+        voxel=voxel,
+        interval_s=interval,
     )
