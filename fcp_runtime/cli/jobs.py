@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from fcp_runtime.outputs.bundle import Targets
 
 MASK_ENDING = "_masks.tif"
+OUR_ENDINGS = (
+    *("_masks.png", "_masks.npy"),
+    *(row.ending for row in BY_KIND.values() if row.ending.endswith((".png", ".npy"))),
+)
+"""How results of ours end that could be taken for images."""
+
 INDEX = "index.html"
 MARK = "cellprob_threshold"
 """A setting: its name is in the metadata of every TIFF that we write."""
@@ -170,12 +176,7 @@ def split_joined(
 def expand(path: Path) -> list[Path]:
     """Return the images of a folder, the files that fit a pattern, or the file itself."""
     if path.is_dir():
-        # hidden ones are notes of macOS (._a.tif) and what a killed run left behind
-        found = sorted(
-            file
-            for file in path.iterdir()
-            if image_suffix(file.name) is not None and not file.name.startswith(".")
-        )
+        found = sorted(file for file in path.iterdir() if is_image(file))
         if not found:
             raise InputError(f"{path}: no image ({', '.join(SUFFIXES)}) in this folder")
         return found
@@ -186,6 +187,35 @@ def expand(path: Path) -> list[Path]:
     if not found:
         raise InputError(f"{path}: no file fits this pattern")
     return found
+
+
+def is_image(file: Path) -> bool:
+    """Return whether a file of a folder is an image by its name, and no picture or array of ours.
+
+    Hidden ones are notes of macOS (._a.tif) and what a killed run left behind. TIFFs of ours say in
+    themselves that they are, other results by their names alone.
+    """
+    if image_suffix(file.name) is None or file.name.startswith("."):
+        return False
+    return not file.name.lower().endswith(OUR_ENDINGS)
+
+
+def left_out(paths: Sequence[Path]) -> list[str]:
+    """Return the names of files in the folders among ``paths`` that are no images, in order.
+
+    Hidden ones are left out, as are results of ours.
+    """
+    endings = (*OUR_ENDINGS, *(output.ending for output in BY_KIND.values()))
+    return sorted(
+        file.name
+        for path in paths
+        if path.is_dir()
+        for file in path.iterdir()
+        if file.is_file()
+        and not is_image(file)
+        and not file.name.startswith(".")
+        and not file.name.lower().endswith(endings)
+    )
 
 
 def place(path: Path, image: Path, ending: str, *, several: bool) -> Path:

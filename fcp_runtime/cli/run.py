@@ -19,7 +19,7 @@ from fcp_runtime.cli.batch import (
     write_summary,
 )
 from fcp_runtime.cli.common import command_line, error_text, preparing, say_error
-from fcp_runtime.cli.jobs import expand, index_pages, plan_jobs, split_joined
+from fcp_runtime.cli.jobs import expand, index_pages, left_out, plan_jobs, split_joined
 from fcp_runtime.cli.options import (
     BATCH,
     FILES,
@@ -57,6 +57,9 @@ def refuse_nan(
         raise click.BadParameter("nan is no number.")
     return value
 
+
+NAMED = 5
+"""So many files are named in a message."""
 
 READING = ("channel", "axes", "series", "allow_sparse")
 """Options of `read_volume`."""
@@ -310,6 +313,7 @@ def main(
         write_joined(joined, tables)
         for page in index_pages(jobs):
             write_index_page(page, jobs, rows)
+    say_left_out(left_out(inputs))
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if failed and len(jobs) > 1:
         click.echo(f"{NAME}: {failed} of {len(jobs)} inputs failed", err=True)
@@ -345,6 +349,15 @@ def forecast_inputs(
         as_json=as_json,
         name=NAME,
     )
+
+
+def say_left_out(names: list[str]) -> None:
+    """Name the files of folders that are no images."""
+    if not names:
+        return
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    files = "1 file" if len(names) == 1 else f"{len(names)} files"
+    click.echo(f"{NAME}: {files} left out, no images: {', '.join(names[:NAMED])}{more}", err=True)
 
 
 def demo_paths(inputs: tuple[Path, ...], output: Path | None) -> tuple[tuple[Path, ...], Path]:

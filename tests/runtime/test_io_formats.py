@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from fcp_runtime.cli.jobs import expand, stem
+from fcp_runtime.cli.jobs import expand, left_out, stem
 from fcp_runtime.errors import InputError, MissingExtraError
 from fcp_runtime.io import formats
 from fcp_runtime.io.formats import FORMATS, SUFFIXES, Format, image_suffix
@@ -50,3 +50,12 @@ def test_a_format_whose_library_is_missing_names_the_extra(tmp_path, monkeypatch
     path.write_bytes(b"ODD" + bytes(20))
     with pytest.raises(MissingExtraError, match=r"fastercellpose\[formats\]"):
         read_volume(path)
+
+
+def test_results_of_ours_are_no_images_of_a_folder_and_other_files_are_named(tmp_path):
+    for name in ("a.png", "a_preview.png", "a_masks.png", "a_seg.npy", "a_table.csv", ".b.tif"):
+        (tmp_path / name).touch()
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "plate.xlsx").touch()
+    assert expand(tmp_path) == [tmp_path / "a.png"]
+    assert left_out([tmp_path, tmp_path / "a.png"]) == ["notes.txt", "plate.xlsx"]
