@@ -19,12 +19,23 @@ if TYPE_CHECKING:
 
 def write_preview(path: Path, run: Run) -> None:
     """Draw outlines over the image, or over three planes of a stack."""
+    from fcp_runtime.outputs.annotate import annotate
     from fcp_runtime.outputs.png import save_png
-    from fcp_runtime.outputs.preview import render_preview
+    from fcp_runtime.outputs.preview import render_preview, shown_planes
 
     anisotropy = run.result.settings.anisotropy or 1.0
     picture = render_preview(run.volume.pixels, run.result.masks, anisotropy=anisotropy)
-    save_png(path, picture, settings=run.settings)
+    voxel = run.volume.voxel_um
+    marked = annotate(
+        picture,
+        run.result.masks.shape,
+        count=run.result.count,
+        diameter=run.result.diameter,
+        pixel_um=None if voxel is None else voxel[2],
+        anisotropy=anisotropy,
+        at=shown_planes(run.result.masks),
+    )
+    save_png(path, marked, settings=run.settings)
 
 
 def write_table(path: Path, run: Run) -> None:

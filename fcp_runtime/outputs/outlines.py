@@ -86,13 +86,7 @@ def draw(
         Its longest edge is 600 to 1600 pixels.
     """
     flat = pixels.ndim == 2
-    depth = 0 if flat else round(pixels.shape[0] * anisotropy)
-    longest = max(pixels.shape[-2:]) + depth
-    zoom = 1.0
-    if longest < SMALLEST:
-        zoom = min(-(-SMALLEST // longest), LARGEST / longest)
-    elif longest > LARGEST - 2 * GAP:
-        zoom = (LARGEST - 2 * GAP) / longest
+    zoom = picture_zoom(pixels.shape, anisotropy)
     scales = [(zoom, zoom), (zoom, zoom * anisotropy), (zoom * anisotropy, zoom)]
     planes = planes_at(pixels, at)
     low, high = intensity or _range(planes)
@@ -109,6 +103,15 @@ def draw(
             _outline(picture, planes_at(layer.labels, at)[index][seen], layer)
         panels.append(picture)
     return panels[0] if flat else _mount(*panels)
+
+
+def picture_zoom(shape: tuple[int, ...], anisotropy: float) -> float:
+    """Return how many pixels of a picture an image's pixel takes; parameters as in `draw`."""
+    depth = 0 if len(shape) == 2 else round(shape[0] * anisotropy)
+    longest = max(shape[-2:]) + depth
+    if longest < SMALLEST:
+        return min(-(-SMALLEST // longest), LARGEST / longest)
+    return min(1.0, (LARGEST - 2 * GAP) / longest)
 
 
 def planes_at(volume: NDArray[Any], at: Sequence[int] | None) -> list[NDArray[Any]]:

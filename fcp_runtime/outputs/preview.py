@@ -37,5 +37,10 @@ def render_preview(
     ndarray of uint8, shape (H, W, 3)
         Small images are magnified, large ones reduced: the longest edge is 600 to 1600 pixels.
     """
-    at = [fullest(counts) for counts in count_along(labels)] if labels.ndim == 3 else None
+    at = shown_planes(labels)
     return draw(pixels, [Layer(labels)], anisotropy=anisotropy, intensity=intensity, at=at)
+
+
+def shown_planes(labels: NDArray[Any]) -> list[int] | None:
+    """Return the z, y and x of the planes of a stack that hold most of its objects; None of an image."""
+    return [fullest(counts) for counts in count_along(labels)] if labels.ndim == 3 else None
