@@ -34,6 +34,12 @@ from fcp_runtime.errors import OutputError
     multiple=True,
     help="An image on which graph and checkpoint are compared too; may be repeated.",
 )
+@click.option(
+    "--bioimageio",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Write the shipped network KEY as a package of bioimage.io, and end.",
+)
 @click.option("--list", "listing", is_flag=True, help="List the networks and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.version_option(version("fastercellpose"), prog_name="fcp-export")
@@ -43,10 +49,18 @@ def main(
     checkpoint: Path | None,
     output: Path,
     check: tuple[Path, ...],
+    bioimageio: Path | None,
     listing: bool,
     as_json: bool,
 ) -> None:
     """Make the ONNX file of network KEY, compare it with torch, enter it in manifest.json."""
+    if bioimageio is not None:
+        if key is None:
+            raise click.UsageError("give a network with --student")
+        from fcp_export.bioimageio import write_package
+
+        click.echo(write_package(key, bioimageio))
+        return
     need_extra("fcp-export", "torch")
     from fcp_export.architectures.networks import SPECS
 
