@@ -85,7 +85,8 @@ def write_package(name: str, folder: Path) -> Path:
 def scaled(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return an image as bioimage.io's ``scale_range`` makes it."""
     low, high = np.percentile(image, PERCENTILES)
-    return ((image - low) / (high - low + EPS)).astype(np.float32)
+    grey: NDArray[np.float32] = ((image - low) / (high - low + EPS)).astype(np.float32)
+    return grey
 
 
 def run_network(model: Model, image: NDArray[np.float32]) -> NDArray[np.float32]:
