@@ -1,15 +1,18 @@
 """What the commands share: errors as one line, exit codes, warnings, the progress bar.
 
-Exit codes: 0 done, 1 an input failed, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 an input failed, 2 wrong usage, 130 interrupted, 143 told to end (SIGTERM).
 """
 
 from __future__ import annotations
 
 import functools
+import signal
 import sys
+import threading
 import traceback
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,12 +29,45 @@ from fcp_runtime.machine.workers import silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from fcp_runtime.machine.workers import Progress
 
 DEBUG = "fcp_runtime.debug"
 """Where click's context keeps whether tracebacks are shown."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The system asked the program to end: it ends as after Ctrl-C, with a code of its own."""
+
+
+class GivenPath(click.Path):
+    """A path; an empty word, as of a variable that is not set, is none: it would mean this folder."""
+
+    def __init__(self, *, dir_okay: bool = True) -> None:
+        super().__init__(path_type=Path, dir_okay=dir_okay)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, or refuse an empty one."""
+        if value == "":
+            self.fail("a path is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+@contextmanager
+def ending_on_request() -> Iterator[None]:
+    """Make SIGTERM raise `Terminated` in the main thread, so that what is half done is cleared up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(_number: int, _frame: Any) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def command_line(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -50,10 +86,13 @@ def command_line(name: str) -> Callable[[Callable[..., None]], Callable[..., Non
         def guarded(*args: Any, debug: bool, **options: Any) -> None:
             click.get_current_context().meta[DEBUG] = debug
             try:
-                with _warnings_as_lines(name):
+                with ending_on_request(), _warnings_as_lines(name):
                     function(*args, **options)
             except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
                 raise
+            except Terminated:
+                _say(f"{name}: told to end")
+                sys.exit(143)
             except KeyboardInterrupt:
                 _say(f"{name}: interrupted")
                 sys.exit(130)
@@ -113,7 +152,7 @@ def error_text(error: Exception) -> str:
 
 def tqdm_progress() -> Progress:
     """Return a progress callback that draws a bar on stderr, or nothing if that is no terminal."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         return silent
     from tqdm import tqdm
 
@@ -166,10 +205,13 @@ def noted() -> Iterator[list[str]]:
 
 
 def _say(line: str) -> None:
-    """Print a line on stderr, above a progress bar if one is drawn."""
-    if sys.stderr.isatty():
-        from tqdm import tqdm
+    """Print a line on stderr, above a progress bar if one is drawn; a closed one changes nothing."""
+    if sys.stderr is None:
+        return
+    with suppress(OSError, ValueError):
+        if sys.stderr.isatty():
+            from tqdm import tqdm
 
-        tqdm.write(line, file=sys.stderr)
-    else:
-        click.echo(line, err=True)
+            tqdm.write(line, file=sys.stderr)
+        else:
+            click.echo(line, err=True)

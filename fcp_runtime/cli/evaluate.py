@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 from importlib.metadata import version
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fcp_runtime.cli.common import command_line, error_text, preparing, say_error, tqdm_progress
+from fcp_runtime.cli.common import (
+    GivenPath,
+    command_line,
+    error_text,
+    preparing,
+    say_error,
+    tqdm_progress,
+)
 from fcp_runtime.errors import InputError, OutputError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from fcp_runtime.evaluate.centres import Columns
     from fcp_runtime.evaluate.manifest import Row
@@ -41,11 +50,11 @@ def read_diameter(_context: click.Context, _parameter: click.Parameter, value: s
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[PREDICTION TRUTH]")
-@click.option("--manifest", type=click.Path(path_type=Path), help="CSV table of images.")
+@click.argument("files", nargs=-1, type=GivenPath(), metavar="[PREDICTION TRUTH]")
+@click.option("--manifest", type=GivenPath(), help="CSV table of images.")
 @click.option(
     "--sources",
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     help="CSV table of what holds for all images of a source, where the manifest does not say it.",
 )
 @click.option("--split", help="Which rows of the manifest to take.")
@@ -62,10 +71,10 @@ def read_diameter(_context: click.Context, _parameter: click.Parameter, value: s
     help="True median of the manifest, estimated, or N pixels.",
 )
 @click.option("--threads", type=int, help="By default the CPUs this process may use.")
-@click.option("--save-masks", type=click.Path(path_type=Path), help="Folder for the masks.")
+@click.option("--save-masks", type=GivenPath(), help="Folder for the masks.")
 @click.option(
     "--overlay",
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     help="Folder for pictures: true predictions green, missed objects red, invented ones blue.",
 )
 @click.option("--x-column", default="X", show_default=True, help="In a TRUTH table of centres.")
@@ -152,6 +161,7 @@ def evaluate_rows(
         for folder in (options["save_masks"], options["overlay"]):
             if folder is not None:
                 make_folder(folder)
+        check_places(rows, file_names(labelled), options["save_masks"], options["overlay"])
         segmenter = Segmenter(options["model"], options["threads"])
     progress = tqdm_progress()
     outcomes: list[Outcome] = []
@@ -167,6 +177,33 @@ def evaluate_rows(
             failed.append((row, error_text(error)))
     progress("images", len(labelled), len(labelled))
     return outcomes, failed
+
+
+def check_places(
+    rows: Sequence[Row], names: Sequence[str], masks: Path | None, overlays: Path | None
+) -> None:
+    """Refuse to write where an image or label of the manifest lies.
+
+    Raises
+    ------
+    OutputError
+        With the file that would be replaced.
+    """
+    read = {
+        os.path.realpath(path)
+        for row in rows
+        for path in (row.image, row.label)
+        if path is not None
+    }
+    for folder, ending in ((masks, "_masks.tif"), (overlays, ".png")):
+        if folder is None:
+            continue
+        for name in names:
+            file = folder / f"{name}{ending}"
+            if os.path.realpath(file) in read:
+                raise OutputError(
+                    f"{file}: is an image or a label of the manifest; choose another folder"
+                )
 
 
 def keep(compared: Compared, name: str, masks: Path | None, overlays: Path | None) -> None:
@@ -194,7 +231,8 @@ def keep(compared: Compared, name: str, masks: Path | None, overlays: Path | Non
 
 def file_names(rows: Sequence[Row]) -> list[str]:
     """Return a file name without suffix for each row: source and image, numbered where equal."""
-    wanted = [f"{row.source}_{row.image.stem}" for row in rows]
+    # a name, not a path: a source such as ../x must not lead out of the folder
+    wanted = [re.sub(r"[/\\\0]", "_", f"{row.source}_{row.image.stem}").lstrip(".") for row in rows]
     names: list[str] = []
     for name in wanted:
         numbered = (f"{name}_{number}" for number in count(2))

@@ -58,7 +58,26 @@ class Job:
     @property
     def done(self) -> bool:
         """Whether all of them exist."""
-        return all(file.exists() for file in self.files)
+        return all(os.path.exists(file) for file in self.files)  # noqa: PTH110 - never raises
+
+
+def clear_old(job: Job) -> None:
+    """Remove what an earlier run left of a job's outputs but the mask, which is replaced first.
+
+    A run that is killed between two outputs would else leave the results of two settings side by
+    side, which a later one takes for whole (``--skip-existing``).
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be removed.
+    """
+    for file in job.files[1:]:
+        try:
+            if file.is_file():
+                file.unlink()
+        except OSError as error:
+            raise OutputError(f"{file}: cannot be replaced: {error.strerror}") from error
 
 
 def plan_jobs(
@@ -175,12 +194,12 @@ def split_joined(
 
 def expand(path: Path) -> list[Path]:
     """Return the images of a folder, the files that fit a pattern, or the file itself."""
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - never raises
         found = sorted(file for file in path.iterdir() if is_image(file))
         if not found:
             raise InputError(f"{path}: no image ({', '.join(SUFFIXES)}) in this folder")
         return found
-    if path.exists() or not glob.has_magic(str(path)):
+    if os.path.exists(path) or not glob.has_magic(str(path)):  # noqa: PTH110
         return [path]
     fitting = glob.glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute one
     found = sorted(file for file in map(Path, fitting) if file.is_file())
@@ -268,7 +287,8 @@ def check_jobs(jobs: Sequence[Job], shared: Sequence[Path], *, skip_existing: bo
     skip_existing : bool
         Jobs whose files all exist write nothing, so that their folders need not be writable.
     """
-    inputs = {os.path.realpath(job.image) for job in jobs if job.image.exists()}
+    # os.path: a name that is too long, or a folder without permission, is no file here
+    inputs = {os.path.realpath(job.image) for job in jobs if os.path.exists(job.image)}  # noqa: PTH110
     taken: set[str] = set()
     for job in jobs:
         label_format(job.mask)
@@ -288,14 +308,17 @@ def check_jobs(jobs: Sequence[Job], shared: Sequence[Path], *, skip_existing: bo
 
 
 def check_folder(path: Path) -> None:
-    """Raise OutputError if the folder of a file is missing or may not be written."""
-    folder = Path(os.path.realpath(path)).parent  # where a link leads
+    """Raise OutputError if a file is a device, or its folder is missing or may not be written."""
+    target = Path(os.path.realpath(path))  # where a link leads
+    folder = target.parent
     if not folder.is_dir():
         raise OutputError(f"{path}: the folder {folder} does not exist; make it first")
     if not os.access(folder, os.W_OK):
         raise OutputError(
             f"{path}: the folder {folder} may not be written; change its permissions or choose another"
         )
+    if os.path.exists(target) and not (target.is_file() or target.is_dir()):  # noqa: PTH110
+        raise OutputError(f"{path}: is a device or a pipe, not a file; give the name of a file")
 
 
 def stem(image: Path) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcp_runtime.cli.common import noted, tqdm_progress
+from fcp_runtime.cli.jobs import clear_old
 from fcp_runtime.masks.border import without_border_objects
 from fcp_runtime.outputs.bundle import check_axes, needed, write_last_outputs, write_outputs
 from fcp_runtime.outputs.label_files import check_label_file, write_label_file
@@ -91,6 +92,7 @@ def process(job: Job, task: Task) -> dict[str, Any]:
         settings["exclude_border"] = task.exclude_border
     diameter = result.settings.diameter  # None: no signal, and none stated
     started = time.perf_counter()
+    clear_old(job)
     write_label_file(
         job.mask, result.masks, settings=settings, voxel_um=volume.voxel_um, workers=workers
     )

@@ -18,7 +18,7 @@ from fcp_runtime.cli.batch import (
     write_joined,
     write_summary,
 )
-from fcp_runtime.cli.common import command_line, error_text, preparing, say_error
+from fcp_runtime.cli.common import GivenPath, command_line, error_text, preparing, say_error
 from fcp_runtime.cli.jobs import expand, index_pages, left_out, plan_jobs, split_joined
 from fcp_runtime.cli.options import (
     BATCH,
@@ -32,6 +32,7 @@ from fcp_runtime.cli.options import (
 )
 from fcp_runtime.cli.options import OUTPUTS as OUTPUT_GROUP
 from fcp_runtime.errors import SettingsError
+from fcp_runtime.io.atomic import sweep
 from fcp_runtime.io.axes import named_axes
 from fcp_runtime.masks.border import BORDERS
 from fcp_runtime.outputs.kinds import OUTPUTS
@@ -82,7 +83,7 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
         words = f"{output.help} {suffixes}." if suffixes else output.help
         add = option(
             output.flag,
-            type=click.Path(path_type=Path),
+            type=GivenPath(),
             metavar="FOLDER" if output.folder else "PATH",
             multiple=True,
             help=words,
@@ -94,13 +95,13 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("inputs", nargs=-1, type=click.Path(path_type=Path), metavar="INPUT...")
+@click.argument("inputs", nargs=-1, type=GivenPath(), metavar="INPUT...")
 @option(
     "-o",
     "--output",
     group=FILES,
     common=True,
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     metavar="PATH",
     help="Labels: .tif, .ome.tif, .png (16 bits, images only) or .npy. For several inputs or a "
     "folder this and every other PATH is an existing folder (for NAME_masks.tif ...), or a file "
@@ -213,7 +214,7 @@ def target_options(function: Callable[..., None]) -> Callable[..., None]:
     "--summary",
     group=BATCH,
     common=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=GivenPath(dir_okay=False),
     metavar="CSV",
     help="Table with a row per input: status, objects, diameter, seconds, error.",
 )
@@ -302,6 +303,8 @@ def main(
         segmenter, chosen, reading, graph=graph, film=film, demo=demo, collect=collect, **options
     )
     outcomes: list[Outcome] = []
+    for folder in {file.parent for job in jobs for file in job.files}:
+        sweep(folder)
     try:
         for job in jobs:
             outcomes.append(attempt(job, task, skip_existing=skip_existing))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
+import stat
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,33 @@ REASONS = {
     errno.EPERM: "writing there is not permitted",
     errno.ENAMETOOLONG: "the name is too long",
 }
+
+
+LEFT_BEHIND = re.compile(r"\.fcp-[0-9a-f]{8}(\.\w+){0,2}")
+"""Names of temporary files."""
+
+OLD = 24 * 3600
+"""Seconds after which a temporary file belongs to no run any more."""
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove temporary files in a folder that a killed run left there more than a day ago.
+
+    Returns
+    -------
+    list of Path
+        The files removed. What cannot be removed stays, without an error.
+    """
+    removed = []
+    with suppress(OSError):
+        for file in list(folder.iterdir()):
+            with suppress(OSError):
+                about = file.lstat()
+                ours = LEFT_BEHIND.fullmatch(file.name) and stat.S_ISREG(about.st_mode)
+                if ours and time.time() - about.st_mtime > OLD:
+                    file.unlink()
+                    removed.append(file)
+    return removed
 
 
 @contextmanager

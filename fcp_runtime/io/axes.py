@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from fcp_runtime.errors import FcpWarning, InputError, SettingsError
@@ -160,8 +161,12 @@ def channel_number(channel: int | str | None, names: Sequence[str], name: str) -
     InputError
         If no channel, or more than one, has that name.
     """
-    if channel is None or isinstance(channel, int):
-        return channel
+    if channel is None:
+        return None
+    if isinstance(channel, Integral) and not isinstance(channel, bool):
+        return int(channel)
+    if not isinstance(channel, str):
+        raise SettingsError(f"channel must be a whole number or a name, not {channel!r}")
     wanted = channel.strip().lower()
     found = [number for number, known in enumerate(names) if known.strip().lower() == wanted]
     if len(found) == 1:
