@@ -8,7 +8,6 @@ import numpy as np
 
 from fcp_runtime.fields import Fields
 from fcp_runtime.machine.workers import Progress, Workers, silent
-from fcp_runtime.sampling.bands import Sweep
 from fcp_runtime.sampling.occupancy import (
     blocks_above,
     near_probes,
@@ -16,6 +15,7 @@ from fcp_runtime.sampling.occupancy import (
     probes_above,
 )
 from fcp_runtime.sampling.plan import plan
+from fcp_runtime.sampling.view_pass import ViewPass
 from fcp_runtime.sampling.views import sharing
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def compute_fields(
         multiple=multiple,
     )
     sweeps = [
-        Sweep(part, lines, network, intensities, fields, empty_logit, sharing(views))
+        ViewPass(part, lines, network, intensities, fields, empty_logit, sharing(views))
         for part in plans
     ]
     level = _fill(fields.logit, sweeps, intensities, workers) + 2  # what rounding may add
@@ -118,7 +118,7 @@ def compute_fields(
 
 def _fill(
     logit: NDArray[np.int16],
-    sweeps: Sequence[Sweep],
+    sweeps: Sequence[ViewPass],
     intensities: Sequence[Intensity | None],
     workers: Workers,
 ) -> int:
@@ -141,12 +141,12 @@ def _fill(
 class _Schedule:
     """Runs sweeps in an order in which no two threads write a voxel at the same time."""
 
-    def __init__(self, sweeps: Sequence[Sweep], workers: Workers, progress: Progress) -> None:
+    def __init__(self, sweeps: Sequence[ViewPass], workers: Workers, progress: Progress) -> None:
         self.workers, self.progress = workers, progress
         self.total = sum(len(bands) for sweep in sweeps for bands in sweep.phases())
         self.done = 0
 
-    def run(self, sweep: Sweep, only: set[int] | None = None) -> None:
+    def run(self, sweep: ViewPass, only: set[int] | None = None) -> None:
         """Do a view, or the groups that begin with one of the slices ``only``."""
         for phase in sweep.phases():
             bands = [item for item in phase if only is None or item[0].number in only]

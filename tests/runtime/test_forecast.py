@@ -11,9 +11,9 @@ from fcp_runtime.cli.run import main
 from fcp_runtime.fields import Fields
 from fcp_runtime.forecast import band_bytes, fields_bytes, forecast, predict_memory
 from fcp_runtime.io.image import Volume
-from fcp_runtime.sampling.bands import Sweep
 from fcp_runtime.sampling.normalize import Intensity
 from fcp_runtime.sampling.plan import plan
+from fcp_runtime.sampling.view_pass import ViewPass
 from fcp_runtime.sampling.views import VIEW_2D, VIEWS_3D
 
 TINY = str(Path(__file__).parents[1] / "data" / "tiny.onnx")
@@ -33,7 +33,7 @@ def test_bytes_are_those_of_the_arrays():
             seen.append(tile)
             return np.zeros((3, *tile.shape[2:]), np.float32)
 
-        sweep = Sweep(part, lines, network, [Intensity(0, 1)] * 20, fields, None, (2, 3))
+        sweep = ViewPass(part, lines, network, [Intensity(0, 1)] * 20, fields, None, (2, 3))
         group, band = sweep.phases()[0][0]
         strip = sweep._band(group, band)
         assert strip.values.nbytes + seen[0].nbytes * group.slices == band_bytes(part)

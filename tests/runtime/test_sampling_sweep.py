@@ -14,9 +14,9 @@ from fcp_runtime.network.registry import load_model
 from fcp_runtime.network.session import Network
 from fcp_runtime.sampling.normalize import Intensity
 from fcp_runtime.sampling.plan import plan
+from fcp_runtime.sampling.seam_buffer import SeamBuffer
 from fcp_runtime.sampling.sweep import compute_fields
 from fcp_runtime.sampling.views import VIEW_2D, VIEWS_3D
-from fcp_runtime.sampling.waiting import Waiting
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 LEVELS = Intensity(20.0, 90.0)
@@ -315,14 +315,14 @@ def test_the_plan_counts_the_tiles_that_are_done():
 
 def test_bands_are_written_once_whatever_order_they_come_in():
     for order in permutations(range(4)):
-        waiting = Waiting(4)
+        waiting = SeamBuffer(4)
         strips = [np.full((1, 1), band) for band in range(4)]
         written = [ready for band in order for ready in waiting.add(band, strips[band])]
         assert sorted(part for part, _, _ in written) == [0, 1, 2, 3]
         for part, before, own in written:
             assert own is strips[part]
             assert before is (strips[part - 1] if part else None)
-        assert not waiting._strips  # nothing is held longer than it is needed
+        assert not waiting._rows  # nothing is held longer than it is needed
 
 
 @pytest.mark.parametrize("shape", [(24, 60, 70), (11, 37, 41), (2, 9, 13)])

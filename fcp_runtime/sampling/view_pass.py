@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +17,8 @@ from fcp_runtime.sampling.mirrored import mirrored
 from fcp_runtime.sampling.normalize import compress_bright
 from fcp_runtime.sampling.occupancy import Boxes
 from fcp_runtime.sampling.restore import add_across, add_along
+from fcp_runtime.sampling.seam_buffer import SeamBuffer, TileRowOutput
 from fcp_runtime.sampling.tiles import blend, gather
-from fcp_runtime.sampling.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,24 +70,7 @@ def _put(
     return whole
 
 
-@dataclass(frozen=True)
-class Strip:
-    """The network's output on a band of tiles.
-
-    Attributes
-    ----------
-    values : ndarray of float32, shape (G, 3, H, columns)
-        Weighted and blended.
-    begin, end : tuple of int
-        Row and column. What lies beyond was not looked at: no flow, and the logit of empty space.
-    """
-
-    values: NDArray[np.float32]
-    begin: tuple[int, int]
-    end: tuple[int, int]
-
-
-class Sweep:
+class ViewPass:
     """The network over one view: work is a band, one row of tiles in a group of slices.
 
     A band is blended along its columns as its tiles are done. Two neighbouring bands share some
@@ -130,7 +112,7 @@ class Sweep:
             offset = np.rint(share.weight.sum(0) * (self.empty_logit * LOGIT_SCALE / logits))
             self.empty[share.plane : share.plane + offset.size] += offset.astype(np.int16)
             self.offsets[group] = offset.astype(np.float32)
-        self.waiting = {group: Waiting(self.grid.count) for group in self.levels}
+        self.buffers = {group: SeamBuffer(self.grid.count) for group in self.levels}
         self.boxes = Boxes.whole(part)
 
     def _lines(self, band: int, thickness: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -169,12 +151,12 @@ class Sweep:
         """Do one band, and write the rows of the volume that are complete with it."""
         group, band = item
         strip = self._band(group, band)
-        for part, before, own in self.waiting[group].add(band, strip):
+        for part, before, own in self.buffers[group].add(band, strip):
             merged = own if before is None else self._merge(before, own)
             if merged.begin < merged.end:
                 self._write(group, part, merged)
 
-    def _merge(self, before: Strip, own: Strip) -> Strip:
+    def _merge(self, before: TileRowOutput, own: TileRowOutput) -> TileRowOutput:
         """Add the rows that a band shares with the one before."""
         # from the last pixel that is the band before's alone
         shared, stride = slice(self.grid.margin - 1, self.grid.seam), self.grid.stride
@@ -185,9 +167,9 @@ class Sweep:
         end = min(before.end[0] - stride, shared.stop), before.end[1]
         if begin[0] >= end[0]:
             return own
-        return Strip(own.values, _least(own.begin, begin), _most(own.end, end))
+        return TileRowOutput(own.values, _least(own.begin, begin), _most(own.end, end))
 
-    def _band(self, group: Group, band: int) -> Strip:
+    def _band(self, group: Group, band: int) -> TileRowOutput:
         """Return the network's output on a band, blended."""
         cols, edge = self.part.cols.grid, self.grid.edge
         shape = group.slices, 3, edge, cols.length
@@ -196,7 +178,7 @@ class Sweep:
         if not any(end.any() for _, end in boxes):
             values = np.zeros(shape, np.float32)
             values[:, 2] = self.empty_logit * self.row_weights[band][:, np.newaxis]
-            return Strip(values, first, last)
+            return TileRowOutput(values, first, last)
         strip = np.empty(shape, np.float32)
         nothing = np.zeros((3, edge, cols.edge), np.float32)
         nothing[2] = self.empty_logit
@@ -223,7 +205,7 @@ class Sweep:
                 blend(
                     output, weight, shared, left, min(left + cols.edge, cols.length), strip[slice_]
                 )
-        return Strip(strip, first, last)
+        return TileRowOutput(strip, first, last)
 
     def _boxes(
         self, group: Group, band: int, tile: int
@@ -263,7 +245,7 @@ class Sweep:
         compress_bright(tiles)
         return tiles
 
-    def _write(self, group: Group, part: int, strip: Strip) -> None:
+    def _write(self, group: Group, part: int, strip: TileRowOutput) -> None:
         """Add the rows that a band decides to the fields."""
         view, fields, share = self.part.view, self.fields, self.shares[group]
         depth, height, width = fields.shape
