@@ -83,7 +83,7 @@ def write_index(
     failed = sum(row["status"] == "failed" for row in rows)
     looked = sum(found.checks > 0 for found in facts.values())
     heads = "".join(
-        f"<th>{escape(name)}</th>" for name in ("", *names[:1], "to be checked", *names[1:])
+        f"<th>{escape(name)}</th>" for name in (*names[:1], "to be checked", *names[1:])
     )
     order = sorted(rows, key=lambda row: _urgency(row, facts.get(row["link"])))
     lines = [_line(row, names, facts.get(row["link"])) for row in order]
@@ -106,13 +106,12 @@ def _line(row: Mapping[str, str], names: Sequence[str], found: PageFacts | None)
     if "input" in cells:
         cells["input"] = escape(Path(row["input"]).name)
     picture = f'<img alt="" src="{found.picture}">' if found else ""
+    first = picture + cells[names[0]]
     if row["link"]:
-        address = escape(row["link"])
-        picture = f'<a href="{address}">{picture}</a>'
-        cells[names[0]] = f'<a href="{address}">{cells[names[0]]}</a>'
-    values = {"": picture, names[0]: cells[names[0]]}
+        first = f'<a href="{escape(row["link"])}">{first}</a>'
+    values = {names[0]: first}
     values["to be checked"] = str(found.checks) if found else ""
-    values |= cells
+    values |= {name: cells[name] for name in names[1:]}
     kind = "failed" if row["status"] == "failed" else "look" if found and found.checks else ""
     tags = ['<td class="long">' if name in LONG else "<td>" for name in values]
     line = "".join(f"{tag}{cell}</td>" for tag, cell in zip(tags, values.values(), strict=True))
