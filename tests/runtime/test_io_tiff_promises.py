@@ -156,6 +156,15 @@ def test_a_micromanager_stack_without_all_its_planes_is_refused(tmp_path):
         read_volume(path)
 
 
+def test_a_micromanager_index_that_claims_a_hundred_million_planes_is_refused_at_once(tmp_path):
+    places = [(0, 0, 0, 0), (0, 117_440_514, 0, 0)]
+    path = write_stack(tmp_path / "a.tif", STACK[:2], places, Slices=2)
+    began = time.process_time()
+    with pytest.raises(InputError, match="impossible planes"):
+        read_volume(path)
+    assert time.process_time() - began < 2
+
+
 def test_a_micromanager_stack_goes_on_in_further_files(tmp_path):
     places = [(0, z, 0, 0) for z in range(6)]
     path = write_stack(tmp_path / "a.ome.tif", STACK[:4], places[:4], Slices=6)

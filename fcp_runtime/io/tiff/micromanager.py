@@ -42,21 +42,23 @@ class Position:
 
 
 def positions(tif: tifffile.TiffFile) -> list[Position] | None:
-    """Return the positions of which a file holds planes; None if it has no sound index."""
+    """Return the positions of which a file holds planes: none of an impossible index, None without."""
+    metadata = tif.micromanager_metadata or {}
+    if "Summary" not in metadata or "IndexMap" not in metadata:
+        return None
+    summary: dict[str, Any] = metadata["Summary"]
     try:
-        metadata = tif.micromanager_metadata or {}
-        summary: dict[str, Any] = metadata["Summary"]
         index = np.asarray(metadata["IndexMap"], np.int64)
         stated = {axis: int(summary.get(KEYS[axis]) or 1) for axis in AXES}
-    except (KeyError, TypeError, ValueError):
-        return None
+    except (AttributeError, TypeError, ValueError):
+        return []
     if index.ndim != 2 or index.shape[1] != 5 or not len(index) or index.min() < 0:
-        return None
+        return []
     return [
         found
         for number in np.unique(index[:, POSITION]).tolist()
         if (found := _position(number, index[index[:, POSITION] == number], stated)) is not None
-    ] or None
+    ]
 
 
 def _position(number: int, rows: NDArray[np.int64], stated: dict[str, int]) -> Position | None:

@@ -157,6 +157,8 @@ def _described(opened: OpenTiff, files: ExitStack) -> TiffImage:
     _check_complaints(opened)
     if tif.is_micromanager:
         found = positions(tif)
+        if found == []:  # tifffile would make a list of as many planes as it claims
+            raise damaged(opened.name, "its Micro-Manager index claims impossible planes")
         if found is not None:
             return _of_micromanager(opened, found, files)
     description = tif.pages.first.description
