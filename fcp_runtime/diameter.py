@@ -15,6 +15,7 @@ import numpy as np
 
 from fcp_runtime.errors import FcpWarning
 from fcp_runtime.masks.reconstruct import masks_from_fields
+from fcp_runtime.masks.settings import MaskSettings
 from fcp_runtime.resolve import MIN_SIZE
 from fcp_runtime.sampling.sweep import compute_fields
 from fcp_runtime.sampling.views import VIEW_2D
@@ -193,14 +194,14 @@ def look_at(
         )
         masks = masks_from_fields(
             fields,
-            cellprob_threshold=settings.cellprob_threshold,
-            flow_threshold=0.0,
-            min_flow=SURE_FLOW,
-            min_size=MIN_SIZE,
-            max_size_fraction=1.0,
-            niter=math.ceil(200 / (scale * factor)),
-            anisotropy=1.0,
-            workers=workers,
+            MaskSettings(
+                cellprob_threshold=settings.cellprob_threshold,
+                min_flow=SURE_FLOW,
+                min_size=MIN_SIZE,
+                max_size_fraction=1.0,
+                niter=math.ceil(200 / (scale * factor)),
+            ),
+            workers,
         )[0]
         sizes.append(factor * diameters(masks))
         # clipped as the percentiles say, or a speck of dust would be all that is bright

@@ -15,6 +15,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fcp_runtime.grid import WorkingGrid
+
 FLOW_SCALE = 64
 """Fixed-point units of one isotropic pixel a step: the range is -2 to 2, a unit vector is 1."""
 
@@ -27,19 +29,22 @@ LOGIT_SCALE = 512
 
 @dataclass(frozen=True)
 class Fields:
-    """Mean network output on the input grid.
+    """Mean network output on the working grid.
 
     Attributes
     ----------
     flow : ndarray of int8, shape (D, Z, Y, X)
-        Flow towards the object's centre in isotropic (xy) pixels a step, times ``FLOW_SCALE``.
+        Flow towards the object's centre in isotropic (xy) working pixels a step, times ``FLOW_SCALE``.
         D is 3 (z, y, x) or 2 (y, x); a 2-D image has Z = 1. Mean of the views that give it.
     logit : ndarray of int16, shape (Z, Y, X)
         Cell-probability logit times ``LOGIT_SCALE``; mean of the views.
+    grid : WorkingGrid or None
+        How the voxels lie in the input; None if they are its own.
     """
 
     flow: NDArray[np.int8]
     logit: NDArray[np.int16]
+    grid: WorkingGrid | None = None
 
     @classmethod
     def empty(cls, shape: tuple[int, int, int], ndim: int) -> Self:
@@ -53,7 +58,7 @@ class Fields:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Shape of the volume, (Z, Y, X)."""
+        """Shape of the working grid, (Z, Y, X)."""
         z, y, x = self.logit.shape
         return z, y, x
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from fcp_runtime.fields import Fields
-from fcp_runtime.resolve import known, resolve_settings
+from fcp_runtime.resolve import known, resolve_settings, working_grid
 from fcp_runtime.sampling.plan import plan
 from fcp_runtime.sampling.views import views_of
 
 if TYPE_CHECKING:
+    from fcp_runtime.grid import WorkingGrid
     from fcp_runtime.io.image import Volume
     from fcp_runtime.sampling.plan import ViewPlan
     from fcp_runtime.segmenter import Segmenter
@@ -24,6 +26,12 @@ PROGRAM = 200 * 2**20
 
 LABEL_BYTES = 9.5
 """Bytes a voxel of labels, and for a foreground of 40 % of three indices and the flow's length."""
+
+SAMPLED_BYTES = 2
+"""Bytes a voxel of a stack that has been sampled to its working grid."""
+
+MASK_BYTES = 2
+"""Bytes a voxel of masks: four beyond 65,535 objects."""
 
 HOP_BYTES = 2
 """Bytes a voxel of the hops that take the place of 3-D fields (`masks.hops`)."""
@@ -117,11 +125,15 @@ def forecast(volume: Volume, segmenter: Segmenter, **options: Unpack[Options]) -
     if settings.diameter is None:
         raise ValueError("the diameter must be known")
     z, y, x = (1, *volume.pixels.shape)[-3:]
+    scale, anisotropy = segmenter.network.diam_mean / settings.diameter, settings.anisotropy or 1.0
+    grid = working_grid((z, y, x), scale, settings)
+    if grid is not None:
+        scale, anisotropy = scale / grid.scale[1], grid.anisotropy(anisotropy)
     views = plan(
-        (z, y, x),
+        (z, y, x) if grid is None else grid.working_shape,
         views=views_of(known(settings.mode), augment=bool(settings.augment)),
-        scale=segmenter.network.diam_mean / settings.diameter,
-        anisotropy=settings.anisotropy or 1.0,
+        scale=scale,
+        anisotropy=anisotropy,
         tile=settings.tile or 0,
         overlap=settings.overlap or 0,
         slice_spacing=settings.slice_spacing,
@@ -138,14 +150,18 @@ def forecast(volume: Volume, segmenter: Segmenter, **options: Unpack[Options]) -
         str(volume.pixels.dtype),
         settings,
         tuple(views),
-        predict_memory((z, y, x), volume.pixels.dtype, views, threads),
+        predict_memory((z, y, x), volume.pixels.dtype, views, threads, grid),
         network + rest,
         threads,
     )
 
 
 def predict_memory(
-    shape: tuple[int, int, int], dtype: np.dtype[Any], views: list[ViewPlan], threads: int
+    shape: tuple[int, int, int],
+    dtype: np.dtype[Any],
+    views: list[ViewPlan],
+    threads: int,
+    grid: WorkingGrid | None = None,
 ) -> int:
     """Return the largest resident memory, in bytes, of segmenting a volume that must be decoded.
 
@@ -161,12 +177,22 @@ def predict_memory(
     views : list of ViewPlan
         What the network does.
     threads : int
+    grid : WorkingGrid or None
+        None if it is the input's.
     """
-    voxels = int(np.prod(shape, dtype=np.int64))
+    voxels = math.prod(shape)
     ndim = views[0].view.ndim
-    fields = fields_bytes(voxels, ndim)
     # each thread has one band in work, and one may wait for its neighbour
-    network = fields + voxels * dtype.itemsize + 2 * threads * max(map(band_bytes, views))
+    bands = 2 * threads * max(map(band_bytes, views))
+    if grid is not None:
+        small = math.prod(grid.working_shape)
+        fields, sampled = fields_bytes(small, ndim), small * SAMPLED_BYTES
+        followed = fields + round(small * (HOP_BYTES + LABEL_BYTES))
+        labels = fields + small * MASK_BYTES + voxels * MASK_BYTES
+        reading = voxels * dtype.itemsize + sampled
+        return PROGRAM + max(reading, fields + sampled + bands, followed, labels)
+    fields = fields_bytes(voxels, ndim)
+    network = fields + voxels * dtype.itemsize + bands
     followed = voxels * HOP_BYTES if ndim == 3 else fields
     return PROGRAM + max(network, followed + round(voxels * LABEL_BYTES))
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from fcp_runtime.errors import FcpWarning, InputError, SettingsError
+from fcp_runtime.grid import WorkingGrid
 from fcp_runtime.io.image import check_square
 from fcp_runtime.settings import Options, Settings
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from fcp_runtime.network.registry import ModelInfo
 
 T = TypeVar("T")
+
+STEP = 1.0
+"""Network pixels of a voxel of the working grid in mode 3d; see ``docs/decisions/working-grid.md``."""
 
 MIN_SIZE = 15
 """Voxels that an object has at least, whatever the diameter: Cellpose's limit."""
@@ -122,6 +126,27 @@ def smallest_object(settings: Settings) -> int:
     else:
         whole = math.pi / 4 * diameter**2
     return min(max(MIN_SIZE, round(whole / 10)), math.ceil(whole / 2))
+
+
+def working_grid(
+    shape: tuple[int, int, int], scale: float, settings: Settings
+) -> WorkingGrid | None:
+    """Return the working grid of a stack; None if it is the input's, as ever in planes.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the input, (Z, Y, X).
+    scale : float
+        Network pixels an input pixel.
+    settings : Settings
+        With mode and anisotropy filled in.
+    """
+    if settings.mode != "3d":
+        return None
+    anisotropy = known(settings.anisotropy)
+    grid = WorkingGrid.fit(shape, scale=scale, anisotropy=anisotropy, step=STEP)
+    return None if grid.is_input else grid
 
 
 def known(value: T | None) -> T:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fcp_runtime.sampling.working import fields_at_input
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -27,7 +29,7 @@ class Segmentation:
     timings : dict of str to float
         Seconds per stage: ``"intensity"``, ``"diameter"``, ``"network"``, ``"masks"``.
     fields : Fields or None
-        Mean network output on the input grid, if it was asked for.
+        Mean network output on the working grid, if it was asked for.
     """
 
     masks: NDArray[np.uint16] | NDArray[np.uint32]
@@ -48,12 +50,12 @@ class Segmentation:
     @property
     def flow(self) -> NDArray[np.float32] | None:
         """Flow, float32 (D, Z, Y, X) in isotropic pixels a step, if fields were asked for."""
-        return None if self.fields is None else self.fields.float_flow()
+        return None if self.fields is None else fields_at_input(self.fields).float_flow()
 
     @property
     def logit(self) -> NDArray[np.float32] | None:
         """Cell-probability logit, float32 (Z, Y, X), if fields were asked for."""
-        return None if self.fields is None else self.fields.float_logit()
+        return None if self.fields is None else fields_at_input(self.fields).float_logit()
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Prediction:
     Attributes
     ----------
     fields : Fields or None
-        Mean network output on the input grid; None if the image has no signal.
+        Mean network output on the working grid; None if the image has no signal.
     settings : Settings
         Estimated and default values filled in.
     timings : dict of str to float

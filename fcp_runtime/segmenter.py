@@ -15,20 +15,23 @@ from fcp_runtime.errors import FcpWarning, InputError
 from fcp_runtime.fields import Fields
 from fcp_runtime.io.image import Volume, checked, from_array
 from fcp_runtime.machine.workers import Progress, Workers, silent
-from fcp_runtime.masks.reconstruct import Followed, finish, follow
+from fcp_runtime.masks.reconstruct import follow_paths, labels_from_paths, masks_from_fields
+from fcp_runtime.masks.settings import MaskSettings
 from fcp_runtime.network.registry import load_model
 from fcp_runtime.network.session import Network
-from fcp_runtime.resolve import known, resolve_settings, resolve_size_limits
+from fcp_runtime.resolve import known, resolve_settings, resolve_size_limits, working_grid
 from fcp_runtime.sampling.normalize import Intensity, measure_intensity
 from fcp_runtime.sampling.sweep import compute_fields
 from fcp_runtime.sampling.views import views_of
+from fcp_runtime.sampling.working import WORKING_LEVELS, sample_to_working
 from fcp_runtime.segmentation import Prediction, Segmentation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
+    from fcp_runtime.grid import WorkingGrid
     from fcp_runtime.settings import Options, Settings
 
 INDIFFERENT = -1.0
@@ -98,14 +101,15 @@ class Segmenter:
         SettingsError
             If an option has an impossible value.
         """
-        found = self.predict(image() if callable(image) else image, progress=progress, **options)
+        found = self._predict(image if callable(image) else lambda: image, progress, options)
         if found.fields is None:
             return _nothing(found, keep_fields=keep_fields)
         with _timed(found.timings, "masks"):
-            followed = follow_fields(found.fields, found.settings, self.workers, progress or silent)
+            settings = mask_settings(found.settings)
+            paths = follow_paths(found.fields, settings, self.workers, progress or silent)
             if not keep_fields:  # the memory is needed for the labels
                 found = replace(found, fields=None)
-            masks = finish_masks(followed, found.settings, self.workers)
+            masks = labels_from_paths(paths, settings, self.workers)
         return Segmentation(masks.reshape(found.shape), found.settings, found.timings, found.fields)
 
     def predict(
@@ -116,8 +120,17 @@ class Segmenter:
         **options: Unpack[Options],
     ) -> Prediction:
         """Walk as far as the fields; `reconstruct` goes on. Parameters and errors as in `segment`."""
+        return self._predict(lambda: image, progress, options)
+
+    def _predict(
+        self,
+        load: Callable[[], ArrayLike | Volume],
+        progress: Progress | None,
+        options: Options,
+    ) -> Prediction:
+        """Walk as far as the fields; what ``load`` returns is let go once it has been sampled."""
         timings: dict[str, float] = {}
-        volume, stack, settings, intensities = self._begin(image, options, timings)
+        volume, stack, settings, intensities = self._begin(load(), options, timings)
         if all(found is None for found in intensities):
             _warn_of_no_signal(volume, settings)
             diameter = settings.diameter or self.network.diam_mean
@@ -132,9 +145,16 @@ class Segmenter:
             settings = replace(settings, diameter=diameter)
         scale = self.network.diam_mean / known(settings.diameter)
         settings = resolve_size_limits(settings, scale)
+        shape = volume.pixels.shape
         with _timed(timings, "network"):
-            fields = self._fields(stack, scale, intensities, settings, progress or silent)
-        return Prediction(fields, settings, timings, volume.pixels.shape)
+            z, y, x = stack.shape
+            grid = working_grid((z, y, x), scale, settings)
+            if grid is not None and intensities[0] is not None:
+                stack = sample_to_working(stack, grid, intensities[0], self.workers)
+                intensities = [WORKING_LEVELS] * len(stack)
+            del volume  # the pixels' memory is needed for the fields
+            fields = self._fields(stack, scale, grid, intensities, settings, progress or silent)
+        return Prediction(fields, settings, timings, shape)
 
     def estimate_diameter(self, image: ArrayLike | Volume, **options: Unpack[Options]) -> float:
         """Return the diameter, in input pixels (xy), that `segment` would estimate.
@@ -164,17 +184,22 @@ class Segmenter:
         self,
         stack: NDArray[Any],
         scale: float,
-        intensities: list[Intensity | None],
+        grid: WorkingGrid | None,
+        intensities: Sequence[Intensity | None],
         settings: Settings,
         progress: Progress,
     ) -> Fields:
+        """Compute the fields of a stack that lies on the working grid."""
+        anisotropy = known(settings.anisotropy)
+        if grid is not None:
+            scale, anisotropy = scale / grid.scale[1], grid.anisotropy(anisotropy)
         empty_logit = min(settings.cellprob_threshold, INDIFFERENT) - settings.empty_margin
-        return compute_fields(
+        fields = compute_fields(
             stack,
             self.network,
             views=views_of(known(settings.mode), augment=bool(settings.augment)),
             scale=scale,
-            anisotropy=known(settings.anisotropy),
+            anisotropy=anisotropy,
             intensities=intensities,
             tile=int(known(settings.tile)),
             overlap=int(known(settings.overlap)),
@@ -184,6 +209,7 @@ class Segmenter:
             workers=self.workers,
             progress=progress,
         )
+        return replace(fields, grid=grid)
 
 
 def reconstruct(
@@ -204,36 +230,21 @@ def reconstruct(
     -------
     ndarray of uint16 or uint32, shape (Z, Y, X)
     """
-    return finish_masks(follow_fields(fields, settings, workers, progress), settings, workers)
+    return masks_from_fields(fields, mask_settings(settings), workers, progress)
 
 
-def follow_fields(
-    fields: Fields, settings: Settings, workers: Workers, progress: Progress
-) -> Followed:
-    """Follow the flow as the settings of a prediction say; parameters as in `reconstruct`."""
-    return follow(
-        fields,
+def mask_settings(settings: Settings) -> MaskSettings:
+    """Return what the settings of a prediction say of the mask stage."""
+    return MaskSettings(
         cellprob_threshold=settings.cellprob_threshold,
-        niter=int(known(settings.niter)),
-        anisotropy=known(settings.anisotropy),
-        resize_factor=settings.resize_factor,
-        workers=workers,
-        progress=progress,
-    )
-
-
-def finish_masks(
-    followed: Followed, settings: Settings, workers: Workers
-) -> NDArray[np.uint16] | NDArray[np.uint32]:
-    """Make masks of paths as the settings of a prediction say; returns as `reconstruct`."""
-    return finish(
-        followed,
         flow_threshold=settings.flow_threshold,
         min_flow=known(settings.min_flow),
         min_size=int(known(settings.min_size)),
         max_size_fraction=settings.max_size_fraction,
+        niter=int(known(settings.niter)),
+        anisotropy=known(settings.anisotropy),
         stitch_threshold=settings.stitch_threshold if settings.mode == "stitch" else None,
-        workers=workers,
+        resize_factor=settings.resize_factor,
     )
 
 

@@ -23,9 +23,10 @@ PERIOD = 0.01
 STAGES = {
     "read_volume": "read",
     "measure_intensity": "intensity",
+    "sample_to_working": "network",
     "compute_fields": "network",
-    "follow": "masks",
-    "finish": "masks",
+    "follow_paths": "masks",
+    "labels_from_paths": "masks",
     "write_labels": "write",
 }
 """Functions on the main thread's stack that tell the stage."""

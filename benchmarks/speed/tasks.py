@@ -90,9 +90,9 @@ def stages(
     from benchmarks.speed.network import CountingNetwork, bare_rate, matrix_rate, model_facts
     from benchmarks.speed.sampler import Sampler
     from fcp_runtime import Segmenter
+    from fcp_runtime.grid import network_length
     from fcp_runtime.io.tiff import read_volume, write_labels
     from fcp_runtime.machine.system import peak_memory
-    from fcp_runtime.sampling.axes import network_length
 
     segmenter = Segmenter(model, threads)
     if warm:

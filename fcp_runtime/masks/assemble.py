@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +45,24 @@ _SLAB = 1 << 20
 """Points of one piece of work."""
 
 
+@dataclass(frozen=True)
+class Assembly:
+    """Objects and what names them for good.
+
+    Attributes
+    ----------
+    labels : ndarray of int32, shape (Z, Y, X)
+        0 is background; labels 1..n, unique over planes, ascending by the number of paths that
+        end at the seed; some may not occur.
+    seeds : ndarray of int64, shape (n,)
+        Linear index of the voxel at which the paths of label 1, 2 ... end: it names an object
+        whatever part of a volume is looked at.
+    """
+
+    labels: NDArray[np.int32]
+    seeds: NDArray[np.int64]
+
+
 def assemble(
     endpoints: Endpoints,
     *,
@@ -51,7 +70,7 @@ def assemble(
     workers: Workers,
     min_flow: float = 0.0,
     max_size_fraction: float = LARGEST,
-) -> NDArray[np.int32]:
+) -> Assembly:
     """Return labels of the voxels whose paths end together.
 
     Parameters
@@ -73,9 +92,7 @@ def assemble(
 
     Returns
     -------
-    ndarray of int32, shape (Z, Y, X)
-        0 is background; labels 1..n, unique over planes, ascending by the number of paths that
-        end at the seed; some may not occur.
+    Assembly
     """
     volume = np.zeros(endpoints.shape, np.int32)
     flat = volume.reshape(-1)
@@ -103,7 +120,7 @@ def assemble(
     kept = np.where(dropped, 0, np.arange(seeds.size + 1)).astype(np.int32)
     _clear(flat, target)
     workers.map(lambda slab: _paint(kept, found[slab], source[slab], flat), slabs)
-    return volume
+    return Assembly(volume, seeds)
 
 
 def _warn_of_dropped(shares: NDArray[np.float64], limit: float) -> None:
@@ -202,7 +219,7 @@ def _seeds(
     """Return the linear indices of the maxima, ascending by count, then in raster order.
 
     Of equal voxels in one window the last in raster order is the seed (in Cellpose each is, and
-    the last painted wins, but leaves crumbs of the others).
+    the last painted wins, but leaves debris of the others).
     """
     flat = histogram.reshape(-1)
     seeds = crowd[flat[crowd] > SEED_POINTS]

@@ -1,4 +1,4 @@
-"""Mend the labels: drop what the flow contradicts, fill holes, drop crumbs, number without gaps."""
+"""Mend the labels: drop what the flow contradicts, fill holes, drop debris, number without gaps."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fill_holes(labels: NDArray[np.int32], min_size: int, workers: Workers) -> Ob
     """Fill the holes of each object of at least ``min_size`` voxels, in place.
 
     A hole is a set of voxels, connected by faces, that the object closes off from outside its
-    bounding box: in space, as in Cellpose. A gap that is closed in every plane but open above is
+    bounding box: in 3-D, as in Cellpose. A gap that is closed in every plane but open above is
     none, since a cup-shaped nucleus would swallow its neighbour. An object of one plane is filled
     in its plane. Whatever lies in a hole becomes part of the object around it.
 

@@ -1,4 +1,6 @@
-"""Follow the flow in space by hops: a few steps from every voxel, then from voxel to voxel.
+"""Follow the flow in 3-D by hops: a few steps from every voxel, then from voxel to voxel.
+
+This is pointer jumping: a chain of hops is chased to its end, as pointers in a forest to the root.
 
 Following every voxel by itself (`fcp_runtime.masks.integrate`) walks the same ways again and again:
 all voxels of a nucleus pass through the same few around its centre. So each voxel is followed for

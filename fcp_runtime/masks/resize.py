@@ -21,7 +21,7 @@ Factors = tuple[int, int, int]
 
 
 def factors_of(resize_factor: int, ndim: int, anisotropy: float) -> Factors:
-    """Return by how much each axis is reduced: planes only in space, and only if they are close."""
+    """Return by how much each axis is reduced: planes only in 3-D, and only if they are close."""
     planes = resize_factor if ndim == 3 and anisotropy < resize_factor else 1
     return planes, resize_factor, resize_factor
 

@@ -9,16 +9,18 @@ import numpy as np
 
 from fcp_runtime.errors import SettingsError
 from fcp_runtime.machine.workers import Progress, Workers, silent
+from fcp_runtime.masks.reconstruct import follow_paths, labels_from_paths
 from fcp_runtime.outputs.measurements import region_properties
 from fcp_runtime.resolve import known, resolve_size_limits
 from fcp_runtime.segmentation import Prediction, Segmentation
-from fcp_runtime.segmenter import Segmenter, finish_masks, follow_fields
+from fcp_runtime.segmenter import Segmenter, mask_settings
 from fcp_runtime.settings import Settings
 
 if TYPE_CHECKING:
     from fcp_runtime.fields import Fields
     from fcp_runtime.io.image import Volume
-    from fcp_runtime.masks.reconstruct import Followed
+    from fcp_runtime.masks.reconstruct import FlowPaths
+    from fcp_runtime.masks.settings import MaskSettings
     from fcp_runtime.outputs.table import Table
     from fcp_runtime.settings import Options
 
@@ -49,7 +51,7 @@ class Session:
         self._threads = threads
         self._segmenter: Segmenter | None = None
         self._seen: tuple[Volume, Prediction] | None = None
-        self._followed: tuple[Fields, float, Followed] | None = None
+        self._known_paths: tuple[Fields, float, FlowPaths] | None = None
 
     @property
     def ready(self) -> bool:
@@ -117,8 +119,9 @@ class Session:
             settings, self._segmenter.network.diam_mean / known(settings.diameter)
         )
         workers = self._segmenter.workers
-        paths = self._paths(found.fields, settings, workers, progress)
-        masks = finish_masks(paths, settings, workers)
+        chosen = mask_settings(settings)
+        paths = self._paths(found.fields, chosen, workers, progress)
+        masks = labels_from_paths(paths, chosen, workers)
         return Segmentation(masks.reshape(found.shape), settings, found.timings)
 
     def measure(self, result: Segmentation) -> Table:
@@ -135,18 +138,18 @@ class Session:
         )
 
     def _paths(
-        self, fields: Fields, settings: Settings, workers: Workers, progress: Progress
-    ) -> Followed:
+        self, fields: Fields, settings: MaskSettings, workers: Workers, progress: Progress
+    ) -> FlowPaths:
         """Follow the flow, unless the paths of these fields at this threshold are known."""
         threshold = settings.cellprob_threshold
-        if self._followed is not None:
-            of, at, followed = self._followed
+        if self._known_paths is not None:
+            of, at, paths = self._known_paths
             if of is fields and at == threshold:
-                return followed
-        self._followed = None  # its memory first
-        followed = follow_fields(fields, settings, workers, progress)
-        self._followed = (fields, threshold, followed)
-        return followed
+                return paths
+        self._known_paths = None  # its memory first
+        paths = follow_paths(fields, settings, workers, progress)
+        self._known_paths = (fields, threshold, paths)
+        return paths
 
     def _load(self, model: str) -> Segmenter:
         if self._segmenter is None or self._segmenter.model != model:

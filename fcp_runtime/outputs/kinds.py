@@ -91,12 +91,13 @@ def write_geojson(path: Path, run: Run) -> None:
 def write_seg_npy(path: Path, run: Run) -> None:
     """Write masks and flows for the window of Cellpose 3."""
     from fcp_runtime.outputs.interchange import seg_npy
+    from fcp_runtime.sampling.working import fields_at_input
 
     if run.result.fields is not None:
         seg_npy.write_seg_npy(
             path,
             run.result.masks,
-            run.result.fields,
+            fields_at_input(run.result.fields),
             image=run.image.resolve(),
             diameter=run.result.diameter,
             settings=run.settings,
@@ -106,11 +107,12 @@ def write_seg_npy(path: Path, run: Run) -> None:
 def write_flows(path: Path, run: Run) -> None:
     """Write flow and cell probability."""
     from fcp_runtime.outputs.interchange import flows
+    from fcp_runtime.sampling.working import fields_at_input
 
     if run.result.fields is not None:
         flows.write_flows(
             path,
-            run.result.fields,
+            fields_at_input(run.result.fields),
             settings=run.settings,
             voxel_um=run.volume.voxel_um,
         )

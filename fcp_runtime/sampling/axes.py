@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from fcp_runtime.grid import network_length
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -28,15 +30,6 @@ class Taps:
 
     index: NDArray[np.uint32]
     weight: NDArray[np.float32]
-
-
-def network_length(length: int, scale: float) -> int:
-    """Return how many network pixels cover ``length`` input pixels: rounded up, at least 1.
-
-    >>> network_length(100, scale=0.68), network_length(1, scale=0.1)
-    (68, 1)
-    """
-    return max(1, math.ceil(length * scale - 1e-6))
 
 
 def taps_to_network(length: int, scale: float, count: int) -> Taps:

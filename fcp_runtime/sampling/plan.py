@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from fcp_runtime.sampling.axes import Taps, network_length, taps_to_input, taps_to_network
+from fcp_runtime.grid import network_length
+from fcp_runtime.sampling.axes import Taps, taps_to_input, taps_to_network
 from fcp_runtime.sampling.tiles import TileGrid
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fcp_runtime.sampling.views import View
+
+
+OWN_SLICE = 0.3
+"""Share by which a plane is nearer its own slice than linear interpolation between the middles has
+it: fields are interpolated once more for the labels, and outlines would be too smooth."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +185,7 @@ class ViewPlan:
         first = np.arange(self.slices) * self.thickness
         middle = (first + np.minimum(first + self.thickness, self.planes) - 1) / 2
         place = np.interp(np.arange(self.planes), middle, np.arange(self.slices))
+        place += OWN_SLICE * (np.arange(self.planes) // self.thickness - place)
         low = np.floor(place)
         weight = np.stack([low + 1 - place, place - low])
         index = np.stack([low, low + 1]) - group.number

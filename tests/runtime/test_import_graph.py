@@ -19,6 +19,7 @@ ROOT = Path(fcp_runtime.__file__).parent
 ORDER = (
     "errors",
     "machine",
+    "grid",
     "fields",
     "setting_rows",
     "settings",

@@ -24,6 +24,10 @@ def ends(target, shape, ndim=3, source=None, length=None):
     return Endpoints(source, target, length, shape, ndim)
 
 
+def labels_of(points, **options):
+    return assemble(points, **options).labels
+
+
 def piles(places, shape):
     """Return targets: so many paths for each (count, (z, y, x))."""
     return np.concatenate(
@@ -76,7 +80,7 @@ def test_labels_equal_those_of_dense_filters(seed, anisotropy, planes_of_window,
     source = rng.permutation(np.prod(shape))[:9000].astype(np.int32)
     points = ends(np.ravel_multi_index(place.T, shape), shape, source=source)
     expected = dense(points, planes_of_window, planes_of_growth)
-    result = assemble(points, anisotropy=anisotropy, workers=TWO)
+    result = labels_of(points, anisotropy=anisotropy, workers=TWO)
     np.testing.assert_array_equal(result, expected)
     assert result.max() > 5
 
@@ -89,7 +93,7 @@ def test_planes_of_two_dimensional_fields_are_images_by_themselves():
     source = np.concatenate([points.source, points.source + size])
     target = np.concatenate([points.target, points.target + size])
     stack = ends(target, (2, *points.shape[1:]), 2, source)
-    result = assemble(stack, anisotropy=1.0, workers=TWO)
+    result = labels_of(stack, anisotropy=1.0, workers=TWO)
     assert all(same_partition(plane, alone) for plane in result)
     assert not np.intersect1d(result[0], result[1])[1:].size
 
@@ -97,7 +101,7 @@ def test_planes_of_two_dimensional_fields_are_images_by_themselves():
 def test_a_seed_needs_more_than_ten_paths():
     shape = (1, 20, 20)
     points = ends(piles([(10, (0, 3, 3)), (11, (0, 12, 12))], shape), shape, 2)
-    result = assemble(points, anisotropy=1.0, workers=TWO).ravel()
+    result = labels_of(points, anisotropy=1.0, workers=TWO).ravel()
     assert result[:10].tolist() == [0] * 10
     assert result[10:21].tolist() == [1] * 11
 
@@ -106,7 +110,7 @@ def test_a_seed_grows_over_crowded_voxels_up_to_five_away():
     shape = (1, 20, 40)
     row = [(11, (0, 9, 9))] + [(4, (0, 9, x)) for x in range(10, 17)] + [(2, (0, 10, 9))]
     points = ends(piles(row, shape), shape, 2)
-    result = assemble(points, anisotropy=1.0, workers=TWO).ravel()
+    result = labels_of(points, anisotropy=1.0, workers=TWO).ravel()
     assert result[: 11 + 5 * 4].all()
     assert not result[11 + 5 * 4 :].any(), "the sixth is too far, two paths are no crowd"
 
@@ -114,7 +118,7 @@ def test_a_seed_grows_over_crowded_voxels_up_to_five_away():
 def test_the_larger_basin_wins_where_two_meet():
     shape = (1, 20, 40)
     row = [(20, (0, 9, 9)), (5, (0, 9, 10)), (5, (0, 9, 11)), (30, (0, 9, 12))]
-    result = assemble(ends(piles(row, shape), shape, 2), anisotropy=1.0, workers=TWO).ravel()
+    result = labels_of(ends(piles(row, shape), shape, 2), anisotropy=1.0, workers=TWO).ravel()
     assert np.unique(result[:60]).tolist() == [2], (
         "the smaller lies within the growth of the larger"
     )
@@ -124,14 +128,14 @@ def test_equal_maxima_side_by_side_are_one_object():
     # in Cellpose both are seeds, and what the second cannot reach is left as a crumb of the first
     shape = (1, 20, 40)
     row = [(12, (0, 9, 5)), (3, (0, 9, 4)), (12, (0, 9, 6)), (12, (0, 9, 7))]
-    result = assemble(ends(piles(row, shape), shape, 2), anisotropy=1.0, workers=TWO)
+    result = labels_of(ends(piles(row, shape), shape, 2), anisotropy=1.0, workers=TWO)
     assert np.unique(result).tolist() == [0, 1]
 
 
 def test_an_end_between_two_distant_planes_is_one_object():
     shape = (6, 20, 20)
     points = ends(piles([(30, (2, 9, 9)), (25, (3, 9, 9))], shape), shape)
-    result = assemble(points, anisotropy=8.0, workers=TWO).ravel()
+    result = labels_of(points, anisotropy=8.0, workers=TWO).ravel()
     assert np.unique(result[:55]).tolist() == [1]
 
 
@@ -143,7 +147,7 @@ def test_labels_above_a_part_of_the_image_are_dropped_with_a_warning():
             nullcontext() if kept else pytest.warns(FcpWarning, match="fills 40% of the image")
         )
         with expected:
-            result = assemble(points, anisotropy=1.0, workers=TWO, max_size_fraction=limit).ravel()
+            result = labels_of(points, anisotropy=1.0, workers=TWO, max_size_fraction=limit).ravel()
         assert result[:size].any() == kept
         assert result[size : size + 15].all()
 
@@ -153,7 +157,7 @@ def test_the_part_is_of_the_plane_in_2d_and_of_the_volume_in_3d():
     for ndim, kept in ((2, False), (3, True)):
         points = ends(piles([(190, (1, 2, 2))], shape), shape, ndim)
         with nullcontext() if kept else pytest.warns(FcpWarning, match="fills 95% of the image"):
-            assert assemble(points, anisotropy=1.0, workers=TWO).any() == kept
+            assert labels_of(points, anisotropy=1.0, workers=TWO).any() == kept
 
 
 def test_an_object_needs_the_least_mean_flow():
@@ -167,13 +171,13 @@ def test_an_object_needs_the_least_mean_flow():
         (0.5, (True, False)),
         (0.51, (False, False)),
     ):
-        result = assemble(points, anisotropy=1.0, workers=TWO, min_flow=least).ravel()
+        result = labels_of(points, anisotropy=1.0, workers=TWO, min_flow=least).ravel()
         assert (result[:20].all(), result[20:40].all()) == kept
         assert result.any() == any(kept)
 
 
 def test_no_points_give_no_labels():
-    result = assemble(ends([], (2, 3, 4)), anisotropy=1.0, workers=TWO)
+    result = labels_of(ends([], (2, 3, 4)), anisotropy=1.0, workers=TWO)
     assert result.shape == (2, 3, 4)
     assert not result.any()
 
@@ -182,6 +186,21 @@ def test_no_points_give_no_labels():
 def test_threads_do_not_change_the_labels(name):
     fields, _ = recorded_fields(name)
     points = follow_flows(fields, threshold=0, niter=200, anisotropy=1, workers=TWO)
-    results = [assemble(points, anisotropy=1, workers=Workers(count)) for count in (1, 2, 3)]
+    results = [labels_of(points, anisotropy=1, workers=Workers(count)) for count in (1, 2, 3)]
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
+
+
+def test_the_seed_of_a_label_is_the_voxel_where_most_of_its_paths_end():
+    shape = (1, 12, 40)
+    places = [(30, (0, 5, 5)), (12, (0, 5, 6)), (60, (0, 6, 30)), (20, (0, 6, 18))]
+    points = ends(piles(places, shape), shape, 2)
+    found = assemble(points, anisotropy=1.0, workers=TWO)
+    assert [tuple(map(int, np.unravel_index(seed, shape))) for seed in found.seeds] == [
+        (0, 6, 18),
+        (0, 5, 5),
+        (0, 6, 30),
+    ]
+    starts = found.labels.ravel()
+    assert set(starts[:42]) == {2}
+    assert set(starts[42:102]) == {3}

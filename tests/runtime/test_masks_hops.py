@@ -112,7 +112,7 @@ def test_few_steps_are_few_steps(niter):
 
 
 def masks_along(paths):
-    labels = assemble(paths, anisotropy=1.0, workers=TWO)
+    labels = assemble(paths, anisotropy=1.0, workers=TWO).labels
     return renumber(labels, fill_holes(labels, 15, TWO), 15, TWO)
 
 

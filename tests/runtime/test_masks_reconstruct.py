@@ -17,6 +17,7 @@ from fcp_runtime.masks.assemble import assemble
 from fcp_runtime.masks.clean import fill_holes, remove_bad_flow, renumber
 from fcp_runtime.masks.integrate import TOLERANCE, follow_flows
 from fcp_runtime.masks.reconstruct import masks_from_fields
+from fcp_runtime.masks.settings import MaskSettings
 
 TWO = Workers(2)
 
@@ -24,17 +25,15 @@ TWO = Workers(2)
 def masks_of(
     fields, *, anisotropy=1.0, min_size=15, flow_threshold=0.4, min_flow=0.0, workers=TWO, **more
 ):
-    return masks_from_fields(
-        fields,
-        cellprob_threshold=0.0,
+    settings = MaskSettings(
         flow_threshold=flow_threshold,
         min_flow=min_flow,
         min_size=min_size,
         niter=200,
         anisotropy=anisotropy,
-        workers=workers,
         **more,
     )
+    return masks_from_fields(fields, settings, workers)
 
 
 @pytest.mark.parametrize("name", ["masks_2d.npz", "masks_3d.npz"])
@@ -68,7 +67,7 @@ def early_and_full(fields):
             ),
             anisotropy=1,
             workers=TWO,
-        )
+        ).labels
         for tolerance in (TOLERANCE, 0)
     ]
 

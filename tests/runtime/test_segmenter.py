@@ -214,12 +214,12 @@ def test_pixels_and_fields_are_let_go_before_the_labels_are_made(
         return fields
 
     monkeypatch.setattr(fcp_runtime.segmenter, "compute_fields", computed)
-    watched(monkeypatch, "follow", seen)
-    watched(monkeypatch, "finish", seen)
+    watched(monkeypatch, "follow_paths", seen)
+    watched(monkeypatch, "labels_from_paths", seen)
     result = segmenter.segment(image, diameter=20, anisotropy=2.0, keep_fields=keep_fields)
     assert result.count > 0
-    assert seen["follow"] == {"pixels": False, "flow": True, "logit": True}
-    assert seen["finish"] == {"pixels": False, "flow": keep_fields, "logit": keep_fields}
+    assert seen["follow_paths"] == {"pixels": False, "flow": True, "logit": True}
+    assert seen["labels_from_paths"] == {"pixels": False, "flow": keep_fields, "logit": keep_fields}
 
 
 def test_half_the_size_finds_the_nuclei_too(segmenter, stack):
