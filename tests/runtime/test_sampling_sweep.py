@@ -13,7 +13,7 @@ from fcp_runtime.machine.workers import Workers
 from fcp_runtime.network.registry import load_model
 from fcp_runtime.network.session import Network
 from fcp_runtime.sampling.normalize import Intensity
-from fcp_runtime.sampling.plan import plan
+from fcp_runtime.sampling.plan import OWN_SLICE, plan
 from fcp_runtime.sampling.seam_buffer import SeamBuffer
 from fcp_runtime.sampling.sweep import compute_fields
 from fcp_runtime.sampling.views import VIEW_2D, VIEWS_3D
@@ -339,7 +339,9 @@ def test_thick_slices_see_means_and_are_interpolated_back(shape):
         groups = [profile[i : i + 3] for i in range(0, len(profile), 3)]
         middle = [3 * i + (len(group) - 1) / 2 for i, group in enumerate(groups)]
         means = [(group.mean() - LEVELS.low) / 70 for group in groups]
-        line = np.interp(np.arange(len(profile)), middle, means)
+        own = np.repeat(means, [len(group) for group in groups])
+        between = np.interp(np.arange(len(profile)), middle, means)
+        line = between + OWN_SLICE * (own - between)
         expected = np.moveaxis(
             np.broadcast_to(
                 (3 * line - 1) * LOGIT_SCALE / 3,

@@ -216,10 +216,26 @@ def test_pixels_and_fields_are_let_go_before_the_labels_are_made(
     monkeypatch.setattr(fcp_runtime.segmenter, "compute_fields", computed)
     watched(monkeypatch, "follow_paths", seen)
     watched(monkeypatch, "labels_from_paths", seen)
-    result = segmenter.segment(image, diameter=20, anisotropy=2.0, keep_fields=keep_fields)
+    result = segmenter.segment(image, diameter=17, anisotropy=2.0, keep_fields=keep_fields)
     assert result.count > 0
     assert seen["follow_paths"] == {"pixels": False, "flow": True, "logit": True}
     assert seen["labels_from_paths"] == {"pixels": False, "flow": keep_fields, "logit": keep_fields}
+
+
+def test_pixels_are_let_go_before_fields_of_a_coarser_grid_are_computed(
+    segmenter, stack, monkeypatch
+):
+    arrays: dict[str, weakref.ref[np.ndarray]] = {}
+    seen: dict[str, dict[str, object]] = {"arrays": arrays}
+
+    def image():
+        pixels = stack.image.copy()
+        arrays["pixels"] = weakref.ref(pixels)
+        return pixels
+
+    watched(monkeypatch, "compute_fields", seen)
+    assert segmenter.segment(image, diameter=24, anisotropy=2.0).count > 0
+    assert seen["compute_fields"] == {"pixels": False}
 
 
 def test_half_the_size_finds_the_nuclei_too(segmenter, stack):
