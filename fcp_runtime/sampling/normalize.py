@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SUBSAMPLE = 2**22
 """At most this many voxels, regularly spaced, are sorted where a histogram will not do."""
 
-PATCH_VOXELS = 2**25
+PATCH_VOXELS = 2**24
 """Patches are looked at in as many planes, regularly spaced, as have about so many voxels."""
 
 PATCH = 4
