@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(fcp_runtime.__file__).parent
 ORDER = (
+    "_models",
     "errors",
     "machine",
     "grid",

@@ -220,5 +220,5 @@ def test_the_shared_manifest_is_read_in_full(fcp_data):
     rows = read_manifest(fcp_data / "manifest.csv", SOURCES)
     for row in rows:
         row.check_files()
-        assert row.ndim == 2 or row.label is None or row.anisotropy
+        assert row.voxel_um is None or row.ndim == 2 or row.anisotropy
     assert {row.source for row in rows if row.recall_only} == {"cellos_organoid"}

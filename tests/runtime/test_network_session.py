@@ -117,7 +117,7 @@ def test_the_engine_leaves_no_file_in_a_new_home_and_sends_nothing(tmp_path):
     hidden = {"XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "ORT_DISABLE_TELEMETRY"}
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     environment |= {"HOME": str(home), "NUMBA_CACHE_DIR": str(tmp_path / "kernels")}
-    subprocess.run([sys.executable, "-c", PRIVATE], env=environment, check=True)
+    subprocess.run([sys.executable, "-c", PRIVATE], env=environment, cwd=tmp_path, check=True)
     assert [file for file in home.rglob("*") if file.is_file()] == []
 
 

@@ -67,7 +67,11 @@ def test_a_run_told_to_end_clears_up_and_says_how_far_it_came(image, tmp_path):
     )
     words = [image, "-o", tmp_path / "m.tif", "--summary", summary, *SETTINGS]
     done = subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path.parent,
     )
     assert (done.returncode, done.stderr) == (143, "fcp-run: told to end\n")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["image.tif", "summary.csv"]

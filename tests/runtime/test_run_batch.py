@@ -262,7 +262,8 @@ def test_a_failure_lets_go_of_its_image_and_shows_where_with_debug(folders, monk
     pixels = []
     alive = []
 
-    def predict(_self, volume, **_options):
+    def predict(_self, load, *_rest):
+        volume = load()
         alive.append(sum(reference() is not None for reference in pixels))
         held = np.array(volume.pixels)
         pixels.append(weakref.ref(held))
@@ -271,7 +272,7 @@ def test_a_failure_lets_go_of_its_image_and_shows_where_with_debug(folders, monk
         except KeyError as error:
             raise kind(f"surprise {held.shape}") from error
 
-    monkeypatch.setattr(Segmenter, "predict", predict)
+    monkeypatch.setattr(Segmenter, "_predict", predict)
     done = run(inputs, "-o", results, "--diameter", 18, "--debug")
     assert done.exit_code == 1
     assert alive == [0, 0, 0]
@@ -292,14 +293,15 @@ def test_a_failure_nobody_foresaw_does_not_stop_the_others(folders, monkeypatch)
     from fcp_runtime.segmenter import Segmenter
 
     inputs, results = folders
-    usual = Segmenter.predict
+    usual = Segmenter._predict
 
-    def predict(self, volume, **options):
+    def predict(self, load, *rest):
+        volume = load()
         if "a2" in volume.name:
             raise ZeroDivisionError("surprise")
-        return usual(self, volume, **options)
+        return usual(self, lambda: volume, *rest)
 
-    monkeypatch.setattr(Segmenter, "predict", predict)
+    monkeypatch.setattr(Segmenter, "_predict", predict)
     done = run(inputs, "-o", results, "--diameter", 18)
     assert done.exit_code == 1
     assert "surprise" in done.stderr

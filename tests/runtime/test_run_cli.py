@@ -73,7 +73,7 @@ def test_pixels_that_no_output_shows_are_let_go_before_the_masks_are_made(
 ):
     alive: list[bool] = []
     pixels: list[weakref.ref[np.ndarray]] = []
-    follow = fcp_runtime.segmenter.follow
+    follow = fcp_runtime.segmenter.follow_paths
 
     def read(*args, **options):
         volume = fcp_runtime.read_volume(*args, **options)
@@ -86,7 +86,7 @@ def test_pixels_that_no_output_shows_are_let_go_before_the_masks_are_made(
         return follow(*args, **options)
 
     monkeypatch.setattr("fcp_runtime.io.read.read_volume", read)
-    monkeypatch.setattr("fcp_runtime.segmenter.follow", noting)
+    monkeypatch.setattr("fcp_runtime.segmenter.follow_paths", noting)
     more = ("--preview", tmp_path / "preview.png") if shown else ()
     done = run(picture, "-o", tmp_path / "mask.tif", "--diameter", 20, *more)
     assert done.exit_code == 0, done.output

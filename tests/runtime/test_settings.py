@@ -28,6 +28,7 @@ IMPOSSIBLE = {
     "slice_spacing": 9,
     "empty_margin": -1,
     "augment": 2,
+    "max_size_fraction": 1.5,
 }
 
 
