@@ -202,7 +202,8 @@ def _cheapest(
     at_column = np.concatenate((second, columns + row, column, columns + first))
     entries += 1.0  # the solver takes 0 for "no edge"; every full matching gains as much
     size = rows + columns
-    matrix = coo_array((entries, (at_row, at_column)), shape=(size, size)).tocsr()
+    places = at_row.astype(np.int32), at_column.astype(np.int32)  # older solvers take no others
+    matrix = coo_array((entries, places), shape=(size, size)).tocsr()
     left, right = min_weight_full_bipartite_matching(matrix)
     linked = (left < rows) & (right < columns)
     found = np.stack((left[linked], right[linked]), axis=1).astype(np.int64)
