@@ -19,6 +19,8 @@ from fcp_runtime.phantom import dividing_film, nuclei_image, organoid
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 UNTAUGHT = {
     "accuracy.md",
+    "files.md",
+    "reliability.md",
     "architecture.md",
     "api.md",
     "benchmarks.md",
