@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks.common import markdown, write_csv
-from fcp_export.data.patches import PLAIN
+from fcp_export.data.augmentation import PLAIN
 from fcp_export.data.rows import DataSettings, train_rows
 from fcp_export.distill.pipeline import distil
 from fcp_export.distill.settings import DistillSettings

@@ -79,7 +79,7 @@ def student(
 ) -> None:
     """Distil a student from a teacher on the train rows of a manifest, or train it from labels."""
     shared.start(student, threads)
-    from fcp_export.data.patches import WIDE, Augmentation
+    from fcp_export.data.augmentation import WIDE, Augmentation
     from fcp_export.distill.pipeline import distil, usual_diameter
     from fcp_export.distill.settings import DistillSettings
 

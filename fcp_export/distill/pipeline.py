@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from fcp_export.architectures.networks import build
+from fcp_export.data.augmentation import PLAIN
 from fcp_export.data.cache import fingerprint, label_targets, make_targets
-from fcp_export.data.patches import PLAIN, Sampler
+from fcp_export.data.patches import Sampler
 from fcp_export.data.rows import all_slices, check_leakage, digest_of, train_rows
 from fcp_export.data.slices import PHANTOM, exact_labels, split_groups
 from fcp_export.distill.loop import TEACHER, Run

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from fcp_export.data.patches import Augmentation
+from fcp_export.data.augmentation import Augmentation
 from fcp_export.data.rows import DataSettings, require
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from test_patches import disc, targets
 
 from fcp_export.architectures.networks import SPECS
 from fcp_export.data import patches
-from fcp_export.data.patches import PLAIN, Augmentation, Batch, Sampler
+from fcp_export.data.augmentation import PLAIN, Augmentation
+from fcp_export.data.patches import Batch, Sampler
 from fcp_export.data.rows import DataSettings
 from fcp_export.distill import loop
 from fcp_export.distill.loop import TEACHER, Run

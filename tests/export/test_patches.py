@@ -11,15 +11,11 @@ import torch
 from scipy import ndimage
 
 from fcp_export.data import patches
-from fcp_export.data.cache import Targets
-from fcp_export.data.patches import (
+from fcp_export.data.augmentation import (
     PLAIN,
     Augmentation,
-    Sampler,
     blemish,
-    chances,
     coarsen,
-    cut,
     debris,
     degrade,
     dim,
@@ -28,6 +24,8 @@ from fcp_export.data.patches import (
     hollow,
     shade,
 )
+from fcp_export.data.cache import Targets
+from fcp_export.data.patches import Sampler, chances, cut
 from fcp_export.data.slices import SliceSet
 
 SEEDS = range(12)
