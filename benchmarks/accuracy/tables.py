@@ -30,15 +30,16 @@ def networks(times: Mapping[str, float], path: Path) -> str:
     most = counted[0][3]
     for key, title, parameters, macs in counted:
         seconds = times.get(key)
-        rows.append((title, parameters, THESIS[key][0], macs, THESIS[key][1], macs / most, seconds))
+        theirs, their_macs = THESIS.get(key, (None, None))  # networks beyond the thesis have none
+        rows.append((title, parameters, theirs, macs, their_macs, macs / most, seconds))
     write_csv(path, header, [(*row[:5], 100 * row[5], row[6]) for row in rows])
     shown = [
         (
             title,
             f"{parameters:,}",
-            f"{theirs:,}",
+            "" if theirs is None else f"{theirs:,}",
             f"{macs / 1e9:.2f} G",
-            f"{their_macs / 1e9:.2f} G",
+            "" if their_macs is None else f"{their_macs / 1e9:.2f} G",
             f"{100 * share:.2f}",
             "" if seconds is None else f"{seconds:.3f}",
         )

@@ -169,10 +169,10 @@ def test_facts_of_a_file_come_from_the_manifest_beside_it(tmp_path):
 def test_the_sampler_tells_stage_and_waiting():
     import sys
 
-    def finish():
+    def labels_from_paths():
         return sys._getframe()
 
-    frame = finish()
+    frame = labels_from_paths()
     assert stage_of(frame) == "masks"
     assert stage_of(frame.f_back) == "other"
     assert not waits(frame)
