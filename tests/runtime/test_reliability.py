@@ -170,7 +170,8 @@ def test_a_run_ended_at_any_moment_and_begun_again_is_whole(image, tmp_path, num
             assert not list(folder.glob(".fcp-*"))
         done = subprocess.run(again, capture_output=True, check=True, text=True)
         untouched = json.loads(done.stdout).get("skipped", False)
-        settings = tifffile.TiffFile(folder / "out.tif").imagej_metadata["Info"]
+        with tifffile.TiffFile(folder / "out.tif") as tif:
+            settings = tif.imagej_metadata["Info"]
         if not (untouched and '"cellprob_threshold": -3' in settings):
             for suffix in ("tif", "csv", "graphml", "zip"):
                 name = f"out.{suffix}"
