@@ -53,21 +53,41 @@ class GivenPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+TOLD = "fcp_runtime.told_to_end"
+"""Where click's context keeps that SIGTERM came."""
+
+
 @contextmanager
 def ending_on_request() -> Iterator[None]:
-    """Make SIGTERM raise `Terminated` in the main thread, so that what is half done is cleared up."""
+    """Make SIGTERM raise `Terminated` in the main thread, so that what is half done is cleared up.
+
+    A library that is interrupted while it is loaded may make another failure of it, such as an
+    ImportError; that ends as `Terminated` all the same.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    meta = click.get_current_context().meta
 
     def end(_number: int, _frame: Any) -> None:
+        meta[TOLD] = True
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except BaseException as error:
+        if told_to_end():
+            raise Terminated from error
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def told_to_end() -> bool:
+    """Tell whether SIGTERM came to the command that runs."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(TOLD))
 
 
 def command_line(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

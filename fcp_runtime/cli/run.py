@@ -18,7 +18,14 @@ from fcp_runtime.cli.batch import (
     write_joined,
     write_summary,
 )
-from fcp_runtime.cli.common import GivenPath, command_line, error_text, preparing, say_error
+from fcp_runtime.cli.common import (
+    GivenPath,
+    command_line,
+    error_text,
+    preparing,
+    say_error,
+    told_to_end,
+)
 from fcp_runtime.cli.jobs import expand, index_pages, left_out, plan_jobs, split_joined
 from fcp_runtime.cli.options import (
     BATCH,
@@ -383,7 +390,9 @@ def attempt(job: Job, task: Task, *, skip_existing: bool) -> Outcome:
         return Outcome(job, "skipped")
     try:
         return Outcome(job, "done", process(job, task))
-    except Exception as error:  # noqa: BLE001 - whatever one image does, the others are done
+    except Exception as error:  # whatever one image does, the others are done
+        if told_to_end():  # no image did that
+            raise
         say_error(NAME, error, job.image)
         return Outcome(job, "failed", error=error_text(error))
 

@@ -77,6 +77,32 @@ def test_a_run_told_to_end_clears_up_and_says_how_far_it_came(image, tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["image.tif", "summary.csv"]
 
 
+@posix
+def test_a_library_that_makes_a_failure_of_the_end_changes_nothing(image, tmp_path):
+    """As an import does that is interrupted in a compiled module."""
+    code = (
+        "import os, signal\n"
+        "from fcp_runtime.cli.run import main\n"
+        "from fcp_runtime.segmenter import Segmenter\n"
+        "def segment(*_, **__):\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    except BaseException:\n"
+        "        raise ImportError('interrupted') from None\n"
+        "Segmenter.segment = segment\n"
+        "main()"
+    )
+    words = [image, "-o", tmp_path / "m.tif", *SETTINGS]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path.parent,
+    )
+    assert (done.returncode, done.stderr) == (143, "fcp-run: told to end\n")
+
+
 @pytest.mark.parametrize("words", [("", "-o", "m.tif"), ("a.tif", "-o", "")])
 def test_an_empty_path_is_not_the_present_folder(words):
     done = run(*words)
